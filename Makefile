@@ -1,0 +1,52 @@
+# The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-ui lint format dev dash lock clean
+MAKEFLAGS += --no-print-directory
+
+BIN := .venv/bin
+# Where `make demo` builds its world, and where `make dev` and `make dash` look.
+DIR ?= warpdrive-demo
+DAGSTER_HOME ?= $(abspath $(DIR))/.dagster
+# What pytest runs beside tests/ui: PYTEST="-x -k quota" narrows it.
+PYTEST ?=
+quietly = found=$$($(BIN)/$(1) 2>&1) || { echo "$$found"; exit 1; }
+
+help: ## list the targets
+	@sed -n 's/\$$\$$/$$/g; s/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## make .venv (and, where it may, install what the mount needs)
+	@tools/setup
+
+demo: setup ## run the whole flow on a small made-up cluster, in DIR (warpdrive-demo)
+	@$(BIN)/warpdrive demo "$(DIR)"
+
+test: setup ## lint, then run the tests; what lint finds does not hide what they find
+	@failed=0; $(MAKE) lint || failed=1; \
+	$(BIN)/pytest -m "not slow" --ignore=tests/ui $(PYTEST) || failed=1; exit $$failed
+
+test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
+	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && $(BIN)/pytest tests/ui $(PYTEST)
+
+lint: setup ## check style, imports and types
+	@$(call quietly,ruff check)
+	@$(call quietly,ruff format --check)
+	@$(call quietly,lint-imports --no-cache)
+	@$(call quietly,pyright --warnings)
+
+format: setup ## let ruff mend and format the code
+	@$(BIN)/ruff check --quiet --fix-only
+	@$(BIN)/ruff format --quiet
+
+dev: setup ## the Dagster UI on the demo's (or $$DAGSTER_HOME's) instance
+	@mkdir -p "$(DAGSTER_HOME)"
+	@DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster dev -m pipelines.definitions -h 127.0.0.1
+
+dash: setup ## the dashboard
+	@$(BIN)/warpdrive dashboard
+
+lock: ## write requirements.lock anew (UPGRADE=--upgrade for newer versions)
+	@uv=$$(tools/setup uv) && "$$uv" pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
+		--custom-compile-command "make lock" $(UPGRADE) pyproject.toml --output-file requirements.lock
+
+clean: ## remove .venv, .uv and .artifacts
+	@rm -rf .venv .uv .artifacts

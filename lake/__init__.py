@@ -1,0 +1,1 @@
+"""Tables, the one Delta speaker, metrics and what readers ask."""

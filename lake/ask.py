@@ -1,0 +1,83 @@
+"""Questions that need the engine: any stale window, deep prefixes, one user, another as-of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+import polars as pl
+
+from lake import control, publish, results, world
+from lake.metrics.access import coverage
+from lake.schemas import STALE_INDEX
+from lake.store import Lake
+from storage.config import Config
+from storage.units import format_instant
+
+Row = dict[str, Any]
+
+
+class Ask:
+    """Answers at one as-of. `use_index`: the stale_index table is of that as-of."""
+
+    def __init__(self, config: Config, as_of: dt.datetime, *, use_index: bool) -> None:
+        self._lake = Lake(config.lake.root)
+        self._policy = world.policy(config)
+        self._as_of = as_of
+        self._world = world.at(self._lake, self._policy, as_of)
+        self._use_index = use_index
+
+    def documents(self) -> dict[str, list[Row]]:
+        """All published documents as they would be at as-of."""
+        found = results.compute(self._world, self._policy, control.quotas(self._lake))
+        made = publish.documents(found, self._world.members, self._as_of)
+        return {name: rows(frame) for name, frame in made.items()}
+
+    def stale(self, days: int, min_size: int, backend: str, limit: int) -> list[Row]:
+        """Rows of stale_index with `coverage`, not touched for `days`."""
+        window = dt.timedelta(days=days)
+        cover = coverage(self._world.agents, self._as_of, window or results.COVERAGE_WINDOW)
+        found = self._index().filter(
+            pl.col("last_access_at") < self._as_of - window, pl.col("size_bytes") >= min_size
+        )
+        if backend not in ("", "all"):
+            found = found.filter(pl.col("backend") == backend)
+        kept = found.head(limit) if limit else found
+        return rows(kept.collect().join(cover, on="backend", how="left", maintain_order="left"))
+
+    def prefixes(self, attribution: str, depth: int) -> list[Row]:
+        """Rows of usage by the first `depth` path segments."""
+        index = self._index().collect()
+        return rows(results.usage_rows(self._world, index, "prefix", attribution, depth))
+
+    def user(self, user: str, backend: str, limit: int) -> list[Row]:
+        """What a user touched, per file and day, newest first, ties by backend and path."""
+        key = ["backend", "path", "user", "day"]
+        mine = self._world.access.filter(
+            pl.col("user") == user, pl.col("last_access_at").is_not_null()
+        )
+        if backend not in ("", "all"):
+            mine = mine.filter(pl.col("backend") == backend)
+        counts = ("read_count", "write_count", "bytes_read", "bytes_written")
+        found = (
+            mine.group_by(key)
+            .agg(pl.col(counts).sum(), pl.col("last_access_at").max())
+            .sort(["last_access_at", "backend", "path"], descending=[True, False, False])
+        )
+        return rows((found.head(limit) if limit else found).collect())
+
+    def _index(self) -> pl.LazyFrame:
+        if self._use_index:
+            order = {"by": ["size_bytes", "backend", "path"], "descending": [True, False, False]}
+            return self._lake.scan(STALE_INDEX).sort(**order)
+        return world.stale_index(self._world).lazy()
+
+
+def rows(frame: pl.DataFrame) -> list[Row]:
+    """Rows as the published documents have them."""
+    found: list[Row] = json.loads(publish.as_json(frame))
+    return found
+
+
+__all__ = ["Ask", "format_instant", "rows"]

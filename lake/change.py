@@ -1,0 +1,72 @@
+"""Changes of quotas and teams: the control table, then what readers see of it."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from lake import control
+from lake.publish import publish_control
+from lake.store import Lake
+from storage import clock
+from storage.config import Config
+from storage.errors import UsageError
+
+COLUMNS = ("user_id", "team_name")
+
+
+def set_quota(config: Config, limits: dict[str, Any], who: str) -> None:
+    """Set a quota and publish it. Raises UsageError for wrong limits."""
+    control.set_quota(Lake(config.lake.root), limits, who, clock.now())
+    publish_control(Lake(config.lake.root), clock.now())
+
+
+def delete_quota(config: Config, team: str, backend: str, who: str) -> None:
+    """Delete a quota and publish that. Raises UsageError where there is none."""
+    control.delete_quota(Lake(config.lake.root), team, backend, who, clock.now())
+    publish_control(Lake(config.lake.root), clock.now())
+
+
+def add_members(
+    config: Config, pairs: list[tuple[str, str]], since: dt.datetime | None, who: str
+) -> int:
+    """Put users into teams and publish it; how many memberships were new."""
+    if wrong := [pair for pair in pairs if not all(pair)]:
+        raise UsageError(f"user_id and team_name are required: {wrong[0]} lacks one.")
+    new = control.add_members(Lake(config.lake.root), pairs, since, who, clock.now())
+    publish_control(Lake(config.lake.root), clock.now())
+    return new
+
+
+def remove_member(
+    config: Config, member: tuple[str, str], since: dt.datetime | None, who: str
+) -> None:
+    """Take a user out of a team and publish it. Raises UsageError if he is not in it."""
+    control.remove_member(Lake(config.lake.root), *member, since, who, clock.now())
+    publish_control(Lake(config.lake.root), clock.now())
+
+
+def read_members(file: str) -> list[tuple[str, str]]:
+    """(user, team) of each line of a CSV with the columns user_id and team_name, in file order.
+
+    Raises UsageError naming the file and line; nothing is half read.
+    """
+    try:
+        with Path(file).open(encoding="utf-8-sig", newline="") as stream:
+            rows = csv.DictReader(stream, strict=True)
+            missing = [name for name in COLUMNS if name not in (rows.fieldnames or [])]
+            if missing:
+                raise UsageError(f"{file}: no column {', '.join(missing)}: the first line must "
+                                 f"name {' and '.join(COLUMNS)}.")  # fmt: skip
+            return [_member(file, rows.line_num, row) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{file}: cannot be read as CSV: {error}.") from None
+
+
+def _member(file: str, line: int, row: dict[str, str | None]) -> tuple[str, str]:
+    user, team = ((row[name] or "").strip() for name in COLUMNS)
+    if not user or not team:
+        raise UsageError(f"{file}:{line}: user_id and team_name are required; nothing is imported.")
+    return user, team

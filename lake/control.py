@@ -1,0 +1,169 @@
+"""Control tables: teams, quotas and rules. Append-only, latest wins, who and when."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from lake.lease import held
+from lake.schemas import AUDIT_LOG, OWNERSHIP_RULES, QUOTAS, TEAMS, Table
+from lake.store import Lake
+from storage.errors import UsageError
+
+LEASE_WAIT_SECONDS = 30.0
+Row = dict[str, Any]
+
+
+def latest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.DataFrame:
+    """The latest row of each key that was not removed, in order of first change."""
+    return (
+        frame.sort("number")
+        .group_by(key, maintain_order=True)
+        .agg(pl.all().exclude(key).last(), first=pl.col("number").first())
+        .filter(~pl.col("action").is_in(["remove", "delete"]))
+        .sort("first")
+        .drop("first")
+        .collect()
+    )
+
+
+def memberships(lake: Lake, as_of: dt.datetime) -> pl.DataFrame:
+    """Who is in which team at `as_of`: user, team, since_at, rank (0 = the first joined)."""
+    rows = lake.scan(TEAMS).filter(pl.col("since_at").is_null() | (pl.col("since_at") <= as_of))
+    return ranked(latest(rows, ["user", "team"]))
+
+
+def ranked(members: pl.DataFrame) -> pl.DataFrame:
+    """Members with `rank` within the user: by since_at (beginning first), then file order."""
+    return (
+        members.select("user", "team", "since_at", "number")
+        .sort("user", "since_at", "number", nulls_last=False)
+        .with_columns(rank=pl.int_range(pl.len()).over("user"))
+        .drop("number")
+    )
+
+
+def quotas(lake: Lake) -> pl.DataFrame:
+    """Quotas in force: quota_id, team, backend (empty = all), limits, grace_seconds."""
+    return latest(lake.scan(QUOTAS), ["team", "backend"]).select(
+        "quota_id", "team", "backend", "soft_bytes", "hard_bytes", "grace_seconds"
+    )
+
+
+def rules(lake: Lake) -> pl.DataFrame:
+    """Ownership rules in force: backend, prefix, team, at."""
+    return latest(lake.scan(OWNERSHIP_RULES), ["backend", "prefix"]).select(
+        "backend", "prefix", "team", "at"
+    )
+
+
+def set_quota(lake: Lake, new: Row, who: str, at: dt.datetime) -> Row | None:
+    """Set a team's limits; the row before, or None. Raises UsageError for wrong limits."""
+    check_quota(new)
+    with held(lake.root, "control", LEASE_WAIT_SECONDS):
+        before = _quota(lake, new["team"], new["backend"])
+        ids = lake.scan(QUOTAS).select(pl.col("quota_id").max()).collect().item() or 0
+        row = {**new, "quota_id": before["quota_id"] if before else ids + 1}
+        _change(lake, QUOTAS, [row], ("set", who, at))
+        _audit(lake, (at, who, "quota set"), _name(new), before, row)
+    return before
+
+
+def delete_quota(lake: Lake, team: str, backend: str, who: str, at: dt.datetime) -> Row:
+    """Remove a quota; the row before. Raises UsageError where there is none."""
+    with held(lake.root, "control", LEASE_WAIT_SECONDS):
+        before = _quota(lake, team, backend)
+        if before is None:
+            raise UsageError(
+                f"no quota for team '{team}' on {backend or 'all backends'}: "
+                "`warpdrive quota list` shows what there is."
+            )
+        _change(lake, QUOTAS, [before], ("delete", who, at))
+        _audit(lake, (at, who, "quota delete"), _name(before), before, None)
+    return before
+
+
+def check_quota(new: Row) -> None:
+    """Raise UsageError for a quota without team, negative, or with soft above hard."""
+    if not new["team"]:
+        raise UsageError("team_name is required: name the team with --team.")
+    if new["soft_bytes"] < 0 or new["hard_bytes"] < 0:
+        raise UsageError("limits must be non-negative.")
+    if new["hard_bytes"] and new["soft_bytes"] > new["hard_bytes"]:
+        raise UsageError(
+            f"soft_limit must be <= hard_limit: {new['soft_bytes']} > {new['hard_bytes']} bytes."
+        )
+
+
+def add_members(
+    lake: Lake, pairs: Sequence[tuple[str, str]], since: dt.datetime | None, who: str,
+    at: dt.datetime,
+) -> int:  # fmt: skip
+    """Put users into teams; how many were new. What is there already stays as it is."""
+    with held(lake.root, "control", LEASE_WAIT_SECONDS):
+        known = {(r["user"], r["team"]): r["since_at"] for r in _members(lake)}
+        new: dict[tuple[str, str], Row] = {}
+        for user, team in pairs:
+            if (user, team) not in known or (since and known[user, team] != since):
+                new.setdefault((user, team), {"user": user, "team": team, "since_at": since})
+        if new:
+            _change(lake, TEAMS, list(new.values()), ("add", who, at))
+            teams = sorted({team for _, team in new})
+            _audit(lake, (at, who, "team add"), ", ".join(teams), None, {"members": len(new)})
+    return len(new)
+
+
+def remove_member(
+    lake: Lake, user: str, team: str, since: dt.datetime | None, who: str, at: dt.datetime
+) -> None:
+    """Take a user out of a team. Raises UsageError if the user is not in it."""
+    with held(lake.root, "control", LEASE_WAIT_SECONDS):
+        if not any(r["user"] == user and r["team"] == team for r in _members(lake)):
+            raise UsageError(
+                f"user '{user}' is not in team '{team}': `warpdrive team list` shows who is."
+            )
+        row = {"user": user, "team": team, "since_at": since}
+        _change(lake, TEAMS, [row], ("remove", who, at))
+        _audit(lake, (at, who, "team remove"), f"{user} {team}", row, None)
+
+
+def _members(lake: Lake) -> list[Row]:
+    return latest(lake.scan(TEAMS), ["user", "team"]).to_dicts()
+
+
+def _quota(lake: Lake, team: str, backend: str) -> Row | None:
+    found = quotas(lake).filter(pl.col("team") == team, pl.col("backend") == backend)
+    return found.row(0, named=True) if found.height else None
+
+
+def _name(quota: Row) -> str:
+    return f"{quota['team']} on {quota['backend'] or 'all'}"
+
+
+def _change(
+    lake: Lake, table: Table, rows: list[Row], change: tuple[str, str, dt.datetime]
+) -> None:
+    action, who, at = change
+    last = lake.scan(table).select(pl.col("number").max()).collect().item() or 0
+    stamped = [
+        {**row, "at": at, "who": who, "number": last + i, "action": action}
+        for i, row in enumerate(rows, 1)
+    ]
+    frame = pl.DataFrame(stamped, schema=table.schema)
+    lake.append(table, frame, (f"control:{table.name}", last + len(rows)))
+
+
+def _audit(
+    lake: Lake, what: tuple[dt.datetime, str, str], name: str, before: Row | None, after: Row | None
+) -> None:
+    at, who, action = what
+    texts = [json.dumps(row, default=str, sort_keys=True) if row else "" for row in (before, after)]
+    row = {"at": at, "who": who, "action": action, "object": name}
+    lake.append(
+        AUDIT_LOG,
+        pl.DataFrame([{**row, "before": texts[0], "after": texts[1]}], schema=AUDIT_LOG.schema),
+    )

@@ -1,0 +1,194 @@
+"""The read model: each question a reader may ask, answered from the published results.
+
+Questions that no published document answers go to the engine (`lake.ask`), imported only then.
+Rows have the columns of the result tables; instants and days are texts.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+from lake import published
+from storage import clock
+from storage.config import Config
+from storage.errors import UnknownNameError, UsageError
+from storage.units import format_instant, parse_instant
+
+GROUPS = ("user", "team", "backend", "prefix")
+ATTRIBUTIONS = ("owner", "access")
+STALE_DAYS, STALE_LIMIT = 90, 1000
+Row = dict[str, Any]
+
+
+class Reader:
+    """Answers for one config at one as-of (None: that of the last refresh)."""
+
+    def __init__(self, config: Config, as_of: dt.datetime | None = None) -> None:
+        self._config = config
+        self._generation, _ = published.rows(config.lake.root)
+        told = self._generation.as_of
+        self._elsewhen = as_of is not None and format_instant(as_of) != told
+        self.as_of: dt.datetime | None = as_of or (parse_instant(told) if told else None)
+        self._computed: dict[str, list[Row]] | None = None
+
+    @property
+    def published_at(self) -> dt.datetime | None:
+        """When the answers were published; None where nothing was, or for another as-of."""
+        told = self._generation.published_at
+        return parse_instant(told) if told and not self._elsewhen else None
+
+    def usage(
+        self, group_by: str = "user", backend: str = "", attribution: str = "owner", depth: int = 1
+    ) -> list[Row]:
+        """Per group and backend, largest first. Raises UnknownNameError."""
+        self._check(group_by, GROUPS, "group")
+        self._check(attribution, ATTRIBUTIONS, "attribution")
+        if group_by == "prefix" and depth != 1:
+            rows = self._ask().prefixes(attribution, depth)
+        else:
+            rows = self._document(f"usage-{group_by}-{attribution}")
+        return self._of_backend(rows, backend)
+
+    def stale(
+        self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "",
+        limit: int = STALE_LIMIT,
+    ) -> list[Row]:  # fmt: skip
+        """Files not touched for `days`, largest first. `limit` 0 is no limit."""
+        self.known_backend(backend)
+        if (days, min_size, backend) == (STALE_DAYS, 0, "") and 0 < limit <= STALE_LIMIT:
+            rows = self._document("stale")[:limit]
+            cover = {row["name"]: row["coverage"] for row in self._document("backends")}
+            return [row | {"coverage": cover.get(row["backend"])} for row in rows]
+        return self._ask().stale(days, min_size, backend, limit)
+
+    def growth(
+        self, backend: str = "", period_days: int = 30, by: str = "", forecast_days: int = 0
+    ) -> list[Row]:
+        """One row a day up to as-of, days without a listing carried forward.
+
+        `by`: backend, team, or empty for one row a day over all. `forecast_days` more rows of
+        each series follow, with `low_bytes` and `high_bytes`.
+        """
+        name = "growth-team" if by == "team" else "growth-backend"
+        points = self._of_backend(self._document(name), backend)
+        if self.as_of is None or not points:
+            return []
+        rows = carried(points, by, self.as_of.date(), period_days)
+        if forecast_days:
+            from lake.forecast import extended
+
+            history = carried(points, by, self.as_of.date(), 0)
+            rows += extended(history, forecast_days)
+        return rows
+
+    def quota(self, team: str = "", backend: str = "") -> list[Row]:
+        """Every quota with what its team owns."""
+        rows = self._document("quota")
+        if team:
+            known = {row["team"] for row in rows} | {row["team"] for row in self.team()}
+            self._check(team, known, "team")
+        self.known_backend(backend)
+        return [
+            row
+            for row in rows
+            if team in ("", row["team"]) and (backend in ("", "all", row["backend"]))
+        ]
+
+    def team(self) -> list[Row]:
+        """Who is in which team."""
+        return self._document("team")
+
+    def backends(self) -> list[Row]:
+        """Every backend of the config and of the lake."""
+        rows = {row["name"]: row for row in self._document("backends")}
+        nothing = {
+            "files": 0, "bytes": 0, "state": "never crawled", "crawled_at": None, "coverage": None,
+        }  # fmt: skip
+        for backend in self._config.backends:
+            rows.setdefault(backend.name, {"name": backend.name, "type": backend.type, **nothing})
+        return [rows[name] for name in sorted(rows)]
+
+    def user(self, user: str, backend: str = "", limit: int = 0) -> list[Row]:
+        """What a user touched, newest first. An unknown user has no rows."""
+        self.known_backend(backend)
+        return self._ask().user(user, backend, limit)
+
+    def known_user(self, user: str) -> bool:
+        """Whether telemetry, a team or an owned file names the user."""
+        owned = any(row["group"] == user for row in self._document("usage-user-owner"))
+        return owned or any(row["user"] == user for row in self.team())
+
+    def known_backend(self, name: str) -> None:
+        """Raise UnknownNameError unless `name` is empty, all, or a backend."""
+        if name not in ("", "all"):
+            self._check(name, [row["name"] for row in self.backends()], "backend")
+
+    def _of_backend(self, rows: list[Row], backend: str) -> list[Row]:
+        self.known_backend(backend)
+        return rows if backend in ("", "all") else [r for r in rows if r["backend"] == backend]
+
+    @staticmethod
+    def _check(name: str, known: Iterable[str], kind: str) -> None:
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
+
+    def _document(self, name: str) -> list[Row]:
+        if self._elsewhen:
+            if self._computed is None:
+                self._computed = self._ask().documents()
+            return self._computed.get(name, [])
+        self._generation, found = published.rows(self._config.lake.root, name)
+        return found[name]
+
+    def _ask(self) -> Any:
+        from lake.ask import Ask
+
+        if not hasattr(self, "_engine"):
+            at = self.as_of or clock.now()
+            self._engine = Ask(self._config, at, use_index=not self._elsewhen)
+        return self._engine
+
+
+def carried(points: list[Row], by: str, last_day: dt.date, period_days: int) -> list[Row]:
+    """Points made daily: each series goes on from its last point; with no `by`, summed.
+
+    From `period_days` before `last_day` up to and with it; 0 = from the first point.
+    """
+    if period_days < 0:
+        raise UsageError(f"period '{period_days}' is negative: write days, 0 = whole history.")
+    series: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in points:
+        series.setdefault((row["backend"], row["team"]), {})[row["day"]] = row
+    first = dt.date.fromisoformat(min(row["day"] for row in points))
+    start = last_day - dt.timedelta(days=period_days) if period_days else first
+    found: dict[tuple[str, str], Row] = {}
+    state: dict[tuple[str, str], Row] = {}
+    day = min(first, start)
+    while day <= last_day:
+        for key, days in series.items():
+            if day.isoformat() in days:
+                state[key] = days[day.isoformat()]
+        if day >= start:
+            _add_day(found, state, day.isoformat(), by)
+        day += dt.timedelta(days=1)
+    return list(found.values())
+
+
+def _add_day(found: dict[Any, Row], state: dict[tuple[str, str], Row], day: str, by: str) -> None:
+    for (backend, team), row in sorted(state.items()):
+        name = {"backend": backend, "team": team}.get(by, "")
+        new = row["day"] == day
+        total = found.setdefault(
+            (day, name),
+            {
+                "day": day, "backend": backend if by == "backend" else "",
+                "team": team if by == "team" else "",
+                "files": 0, "bytes": 0, "added_bytes": 0, "removed_bytes": 0,
+            },
+        )  # fmt: skip
+        total["files"] += row["files"]
+        total["bytes"] += row["bytes"]
+        total["added_bytes"] += row["added_bytes"] if new else 0
+        total["removed_bytes"] += row["removed_bytes"] if new else 0

@@ -1,0 +1,174 @@
+"""What each report looks like: its CSV columns, its JSON body. Standard library only.
+
+Rows come in as the columns of the result tables (`lake.schemas`), instants and days as the texts
+of the published documents.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Row = dict[str, Any]
+ZERO_TIME = "0001-01-01T00:00:00Z"
+
+CSV = {
+    "usage": (
+        "group", "backend", "files", "bytes", "last_access", "read_count", "write_count",
+        "bytes_read", "bytes_written", "touched_bytes",
+    ),
+    "stale": (
+        "backend", "path", "size_bytes", "last_modified", "last_access", "owner", "evidence",
+        "coverage",
+    ),
+    "growth": (
+        "date", "backend", "file_count", "total_bytes", "added_bytes", "removed_bytes",
+    ),
+    "quota": (
+        "team", "backend", "soft_bytes", "hard_bytes", "usage_bytes", "status", "grace_until",
+    ),
+    "user": (
+        "backend", "path", "day", "read_count", "write_count", "bytes_read", "bytes_written",
+        "last_access",
+    ),
+    "backends": ("name", "type", "file_count", "total_bytes", "state", "crawled_at", "coverage"),
+    "team": ("user", "team", "since"),
+    "crawl": (
+        "backend", "source", "state", "files", "bytes", "added", "removed", "seconds", "error",
+    ),
+}  # fmt: skip
+INSTANTS = ("last_access", "last_modified", "grace_until", "crawled_at", "since")
+SIZES = (
+    "bytes", "size_bytes", "total_bytes", "added_bytes", "removed_bytes", "soft_bytes",
+    "hard_bytes", "usage_bytes", "bytes_read", "bytes_written", "touched_bytes",
+)  # fmt: skip
+
+# Names of a report's columns where they differ from the result table's.
+_RENAMED = {
+    "last_access": "last_access_at", "last_modified": "last_modified_at", "date": "day",
+    "grace_until": "grace_until_at", "crawled_at": "crawled_at", "since": "since_at",
+    "file_count": "files", "total_bytes": "bytes",
+}  # fmt: skip
+
+
+def growth_columns(by: str, *, forecast: bool) -> tuple[str, ...]:
+    """CSV columns of growth: by team the team stands for the backend; forecasts have bounds."""
+    columns = CSV["growth"]
+    if by == "team":
+        columns = tuple("team" if name == "backend" else name for name in columns)
+    return (*columns, "low_bytes", "high_bytes") if forecast else columns
+
+
+def flat(report: str, rows: list[Row], columns: tuple[str, ...] = ()) -> list[Row]:
+    """Rows in the report's CSV columns; values untouched."""
+    names = columns or CSV[report]
+    return [{name: _value(row, name) for name in names} for row in rows]
+
+
+def _value(row: Row, name: str) -> Any:
+    return row[name] if name in row else row.get(_RENAMED.get(name, name))
+
+
+def body(report: str, rows: list[Row]) -> list[Row]:
+    """Rows as the REST body has them; the contract's keys first."""
+    return [_BODIES[report](row) for row in rows]
+
+
+def _usage(row: Row) -> Row:
+    return {
+        "group_name": row["group"],
+        "backend_name": row["backend"],
+        "file_count": row["files"],
+        "total_bytes": row["bytes"],
+        "last_access": row["last_access_at"] or ZERO_TIME,
+        "bytes_read": row["bytes_read"],
+        "read_count": row["read_count"],
+        "write_count": row["write_count"],
+        "bytes_written": row["bytes_written"],
+        "touched_bytes": row["touched_bytes"],
+    }
+
+
+def _stale(row: Row) -> Row:
+    return {
+        "backend_name": row["backend"],
+        "path": row["path"],
+        "size_bytes": row["size_bytes"],
+        "last_modified": row["last_modified_at"] or ZERO_TIME,
+        "last_access": row["last_access_at"],
+        "evidence": row["evidence"],
+        "coverage": row["coverage"],
+        "owner": row["owner"],
+    }
+
+
+def _growth(row: Row) -> Row:
+    named = {"backend_name": row["backend"]} if row.get("backend") else {}
+    named |= {"team_name": row["team"]} if row.get("team") else {}
+    return {
+        "date": row["day"],
+        "total_bytes": row["bytes"],
+        "file_count": row["files"],
+        **named,
+        "added_bytes": row["added_bytes"],
+        "removed_bytes": row["removed_bytes"],
+        **{name: row[name] for name in ("low_bytes", "high_bytes") if name in row},
+    }
+
+
+def _quota(row: Row) -> Row:
+    soft, hard, used = row["soft_bytes"], row["hard_bytes"], row["usage_bytes"]
+    return {
+        "ID": row["quota_id"],
+        "TeamName": row["team"],
+        "BackendName": row["backend"],
+        "SoftLimit": soft,
+        "HardLimit": hard,
+        "current_usage": used,
+        "usage_percent": used / hard * 100 if hard else 0.0,
+        "exceeded": hard > 0 and used >= hard,
+        "soft_exceeded": soft > 0 and used >= soft,
+        "status": row["status"],
+        "grace_until": row["grace_until_at"],
+    }
+
+
+def _user(row: Row) -> Row:
+    return {
+        "BackendName": row["backend"],
+        "Path": row["path"],
+        "UserID": row["user"],
+        "Date": row["day"],
+        "ReadCount": row["read_count"],
+        "BytesRead": row["bytes_read"],
+        "LastAccess": row["last_access_at"] or ZERO_TIME,
+        "WriteCount": row["write_count"],
+        "BytesWritten": row["bytes_written"],
+    }
+
+
+def _backend(row: Row) -> Row:
+    return {
+        "name": row["name"],
+        "type": row["type"],
+        "file_count": row["files"],
+        "total_bytes": row["bytes"],
+        "state": row["state"],
+        "crawled_at": row["crawled_at"],
+        "coverage": row["coverage"],
+    }
+
+
+def _team(row: Row) -> Row:
+    return {"user_id": row["user"], "team_name": row["team"], "since": row["since_at"]}
+
+
+_BODIES = {
+    "usage": _usage,
+    "stale": _stale,
+    "growth": _growth,
+    "quota": _quota,
+    "user": _user,
+    "backends": _backend,
+    "team": _team,
+    "crawl": dict,
+}

@@ -1,0 +1,404 @@
+"""Every table of the lake, declared once: columns, types, units, meaning.
+
+The Delta schema, the check on every write and docs/tables.md derive from here. Instants are UTC
+microseconds (`*_at`), dates are UTC days, integers are Int64, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+TEXT: Final = pl.String()
+INT: Final = pl.Int64()
+FLOAT: Final = pl.Float64()
+FLAG: Final = pl.Boolean()
+DAY: Final = pl.Date()
+AT: Final = pl.Datetime("us", "UTC")
+TEXTS: Final = pl.List(pl.String())
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: what it holds in a sentence, and whether it may be null."""
+
+    name: str
+    dtype: pl.DataType
+    doc: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One Delta table at `<lake.root>/<name>`."""
+
+    name: str
+    doc: str
+    columns: tuple[Column, ...]
+    partition_by: tuple[str, ...] = ()
+    path_sorted: bool = False
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The Polars schema, columns in declared order."""
+        return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The columns that are never null."""
+        return tuple(column.name for column in self.columns if not column.nullable)
+
+
+def _c(name: str, dtype: pl.DataType, doc: str, *, nullable: bool = False) -> Column:
+    return Column(name, dtype, doc, nullable)
+
+
+_BACKEND = _c("backend", TEXT, "name of the backend in the config")
+_PATH = _c("path", TEXT, "relative to the backend; bytes that are not UTF-8 as \\xNN")
+_FILE_ID = _c("file_id", INT, "signed xxhash64 of backend, NUL, path")
+_HOUR = _c("hour", TEXT, "landing hour, YYYY-MM-DDTHH UTC, or skewed")
+_OBJECT = _c("object", TEXT, "name of the landed object")
+_BATCH = _c("batch", INT, "number of the ingest that wrote the row")
+
+EVENTS = Table(
+    "events",
+    "one accepted event",
+    (
+        _HOUR,
+        _OBJECT,
+        _c("line", INT, "line number in the object, from 1"),
+        _BATCH,
+        _c("ts", AT, "last operation folded into the event"),
+        _c("day", DAY, "UTC day of ts"),
+        _c("user", TEXT, "name, uid:<n>, unknown, or empty where the sender did not say"),
+        _BACKEND,
+        _PATH,
+        _FILE_ID,
+        _c("op", TEXT, "read, write, stat, list or agent"),
+        _c("bytes_read", INT, "bytes delivered by the agent"),
+        _c("bytes_written", INT, "bytes written"),
+        _c("count", INT, "operations folded into the event"),
+        _c("weight", FLOAT, "1 / sampling rate"),
+        _c("cache_hit", FLAG, "no byte was fetched from the backend"),
+        _c("node", TEXT, "host name of the agent"),
+        _c("latency_ms", FLOAT, "mean per operation"),
+        _c("error", TEXT, "errno name of a failed operation, else empty"),
+        _c("ts_open", AT, "when the handle was opened", nullable=True),
+        _c("uid", INT, "numeric user id", nullable=True),
+        _c("job", TEXT, "Slurm job id"),
+        _c("pod", TEXT, "Kubernetes pod"),
+        _c("seq", INT, "sequence number within node and boot", nullable=True),
+        _c("boot", TEXT, "id of the recorder's start"),
+        _c("bytes_hit", INT, "bytes served from the cache"),
+        _c("bytes_miss", INT, "bytes fetched from the backend"),
+        _c("kernel_cached", FLAG, "the kernel's page cache served it"),
+        _c("size", INT, "size of the file in bytes when opened", nullable=True),
+        _c("backends", TEXTS, "op agent: the backends mounted", nullable=True),
+        _c("drops", INT, "op agent: events lost since the recorder started", nullable=True),
+    ),
+    partition_by=("hour",),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    "one refused line",
+    (
+        _HOUR,
+        _OBJECT,
+        _c("line", INT, "line number in the object, from 1; 0 for the whole object"),
+        _BATCH,
+        _c("reason", TEXT, "what is wrong with it"),
+        _c("text", TEXT, "the line, cut at 64 KiB, undecodable bytes escaped"),
+    ),
+    partition_by=("hour",),
+)
+
+LEDGER = Table(
+    "ledger",
+    "one landed object; the latest batch of an object wins",
+    (
+        _OBJECT,
+        _HOUR,
+        _BATCH,
+        _c("state", TEXT, "ingested, or duplicate of another object"),
+        _c("duplicate_of", TEXT, "the object that counts instead, else empty"),
+        _c("node", TEXT, "the sender named by the object"),
+        _c("boot", TEXT, "id of the recorder's start, else empty"),
+        _c("first_seq", INT, "first sequence number, or start offset of an import", nullable=True),
+        _c("last_seq", INT, "last sequence number, or end offset of an import", nullable=True),
+        _c("lines", INT, "lines that are not blank"),
+        _c("events", INT, "lines accepted"),
+        _c("quarantined", INT, "lines refused"),
+        _c("bytes_read", INT, "sum of bytes_read over the accepted events"),
+        _c("size_bytes", INT, "size of the object as stored"),
+        _c("sha256", TEXT, "of the uncompressed bytes; of an import's whole prefix"),
+        _c("landed_at", AT, "when the object was written"),
+        _c("ingested_at", AT, "when it was ingested"),
+        _c("last_event_at", AT, "latest ts in it", nullable=True),
+    ),
+)
+
+ACCESS_DAILY = Table(
+    "access_daily",
+    "accesses per file, user and UTC day, per landing day",
+    (
+        _c("landing_day", TEXT, "day of the landing hours that were folded, or skewed"),
+        _BACKEND,
+        _PATH,
+        _FILE_ID,
+        _c("user", TEXT, "who"),
+        _c("day", DAY, "UTC day of the events"),
+        _c("read_count", INT, "reads that did not fail"),
+        _c("write_count", INT, "writes that did not fail"),
+        _c("stat_count", FLOAT, "stats, weighted by sampling"),
+        _c("list_count", FLOAT, "lists, weighted by sampling"),
+        _c("bytes_read", INT, "bytes of the reads"),
+        _c("bytes_written", INT, "bytes of the writes"),
+        _c("bytes_hit", INT, "bytes served from the cache"),
+        _c("first_write_at", AT, "earliest write of the day", nullable=True),
+        _c("last_access_at", AT, "latest read or write of the day", nullable=True),
+    ),
+    partition_by=("landing_day",),
+    path_sorted=True,
+)
+
+AGENTS = Table(
+    "agents",
+    "node x UTC hour: is the agent alive, what does it mount, what did it lose",
+    (
+        _c("landing_day", TEXT, "day of the landing hours that were folded, or skewed"),
+        _c("hour", TEXT, "YYYY-MM-DDTHH UTC of the heartbeats"),
+        _c("node", TEXT, "host name of the agent"),
+        _c("boot", TEXT, "id of the recorder's start"),
+        _c("heartbeats", INT, "heartbeats of that hour; 60 when unbroken"),
+        _c("last_seq", INT, "last sequence number seen", nullable=True),
+        _c("drops", INT, "events lost since the recorder started"),
+        _c("backends", TEXTS, "backends mounted"),
+    ),
+    partition_by=("landing_day",),
+)
+
+LISTINGS = Table(
+    "listings",
+    "one crawl of one backend; the latest row of a number wins",
+    (
+        _BACKEND,
+        _c("listing", INT, "number within the backend, from 1"),
+        _c("source", TEXT, "list or inventory"),
+        _c("report", TEXT, "name of the inventory report, else empty"),
+        _c("snapshot_at", AT, "the instant the listing describes"),
+        _c("state", TEXT, "writing, complete, partial, held, failed or late (growth only)"),
+        _c("files", INT, "files of the backend after the listing"),
+        _c("bytes", INT, "bytes of the backend after the listing"),
+        _c("added", INT, "files that were not there before"),
+        _c("removed", INT, "files that are gone"),
+        _c("added_bytes", INT, "bytes of added files and growth of others"),
+        _c("removed_bytes", INT, "bytes of removed files and shrinkage of others"),
+        _c("seconds", FLOAT, "how long it took"),
+        _c("error", TEXT, "why it failed or is partial, else empty"),
+        _c("written_at", AT, "when the row was written"),
+    ),
+)
+
+_FILE_COLUMNS = (
+    _BACKEND,
+    _PATH,
+    _FILE_ID,
+    _c("size_bytes", INT, "size; 0 for a further hard link of the same file"),
+    _c("etag", TEXT, "etag of the store; mtime and inode on POSIX", nullable=True),
+    _c("modified_at", AT, "last modification", nullable=True),
+    _c("native_access_at", AT, "last access as the storage itself knows it", nullable=True),
+    _c("owner", TEXT, "owner named by the storage (POSIX user, tag)", nullable=True),
+    _c("tier", TEXT, "storage class", nullable=True),
+    _c("link_of", TEXT, "path that holds the bytes of this hard link", nullable=True),
+)
+
+FILES = Table(
+    "files",
+    "the current index, one row per object",
+    (
+        *_FILE_COLUMNS,
+        _c("first_seen_at", AT, "snapshot of the first listing that had it"),
+        _c("last_seen_at", AT, "snapshot of the latest listing that had it"),
+    ),
+    partition_by=("backend",),
+    path_sorted=True,
+)
+
+FILE_CHANGES = Table(
+    "file_changes",
+    "what each listing added, removed or changed",
+    (
+        *_FILE_COLUMNS,
+        _c("listing", INT, "number of the listing within the backend"),
+        _c("snapshot_at", AT, "the instant the listing describes"),
+        _c("change", TEXT, "added, removed or changed (size or etag)"),
+        _c("previous_bytes", INT, "size before; 0 when added"),
+        _c("first_seen_at", AT, "snapshot of the first listing that had it"),
+    ),
+    partition_by=("backend",),
+    path_sorted=True,
+)
+
+STALE_INDEX = Table(
+    "stale_index",
+    "every live file with its owner and last access, largest first",
+    (
+        _BACKEND,
+        _PATH,
+        _FILE_ID,
+        _c("size_bytes", INT, "size"),
+        _c("last_modified_at", AT, "last modification", nullable=True),
+        _c("last_access_at", AT, "latest of telemetry, storage and modification"),
+        _c("evidence", TEXT, "what won: telemetry, storage, modified, first_seen; + skewed"),
+        _c("owner", TEXT, "user, team:<name> or unassigned"),
+        _c("owner_source", TEXT, "rule, storage, writer, reader or none"),
+        _c("team", TEXT, "team of the owner, or unassigned"),
+    ),
+)
+
+USAGE = Table(
+    "usage",
+    "per group and backend: what is stored and what is done",
+    (
+        _c("group_by", TEXT, "user, team, backend or prefix (depth 1)"),
+        _c("attribution", TEXT, "owner or access"),
+        _c("group", TEXT, "the group"),
+        _BACKEND,
+        _c("files", INT, "stored files by attribution"),
+        _c("bytes", INT, "stored bytes by attribution"),
+        _c("last_access_at", AT, "owner: by anyone on the owned files; access: by the group",
+           nullable=True),
+        _c("read_count", INT, "reads by the group"),
+        _c("write_count", INT, "writes by the group"),
+        _c("bytes_read", INT, "bytes read by the group"),
+        _c("bytes_written", INT, "bytes written by the group"),
+        _c("touched_bytes", INT, "bytes of the distinct live files the group accessed"),
+    ),
+)  # fmt: skip
+
+GROWTH = Table(
+    "growth",
+    "files and bytes at the end of each UTC day that has a listing",
+    (
+        _c("by", TEXT, "backend, or team within the backend"),
+        _BACKEND,
+        _c("team", TEXT, "team of the owner as at as-of; empty for by = backend"),
+        _c("day", DAY, "UTC day"),
+        _c("files", INT, "files at the end of the day"),
+        _c("bytes", INT, "bytes at the end of the day"),
+        _c("added_bytes", INT, "bytes that came that day"),
+        _c("removed_bytes", INT, "bytes that went that day"),
+    ),
+)
+
+QUOTA_STATUS = Table(
+    "quota_status",
+    "each quota with what its team owns",
+    (
+        _c("quota_id", INT, "number given when the quota was first set"),
+        _c("team", TEXT, "team"),
+        _c("backend", TEXT, "backend, or empty for all together"),
+        _c("soft_bytes", INT, "soft limit; 0 = none"),
+        _c("hard_bytes", INT, "hard limit; 0 = none"),
+        _c("usage_bytes", INT, "bytes the team owns there"),
+        _c("status", TEXT, "OK, WARNING (soft) or EXCEEDED (hard, or soft past its grace)"),
+        _c("soft_since_at", AT, "since when the soft limit is crossed", nullable=True),
+        _c("grace_until_at", AT, "when the grace of the soft limit ends", nullable=True),
+    ),
+)
+
+QUOTA_EVENTS = Table(
+    "quota_events",
+    "one crossing of a limit",
+    (
+        _c("at", AT, "as-of of the refresh that saw it"),
+        _c("team", TEXT, "team"),
+        _c("backend", TEXT, "backend, or empty for all together"),
+        _c("before", TEXT, "status before"),
+        _c("after", TEXT, "status after"),
+        _c("usage_bytes", INT, "bytes the team owns"),
+        _c("limit_bytes", INT, "the limit that was crossed"),
+    ),
+)
+
+BACKENDS = Table(
+    "backends",
+    "each backend of the config and of the lake",
+    (
+        _c("name", TEXT, "backend"),
+        _c("type", TEXT, "type in the config; empty if it is not there any more"),
+        _c("files", INT, "files"),
+        _c("bytes", INT, "bytes"),
+        _c("state", TEXT, "state of the latest listing, or never crawled"),
+        _c("crawled_at", AT, "snapshot of the latest listing that counts", nullable=True),
+        _c("coverage", FLOAT, "share of node-hours of 90 days with telemetry", nullable=True),
+    ),
+)
+
+_CONTROL = (
+    _c("at", AT, "when it was changed"),
+    _c("who", TEXT, "who changed it"),
+    _c("number", INT, "order of the changes in the table, from 1"),
+    _c("action", TEXT, "set, add, remove or delete"),
+)
+
+TEAMS = Table(
+    "teams",
+    "who is in which team; the latest row of a (user, team) wins",
+    (
+        *_CONTROL,
+        _c("user", TEXT, "user"),
+        _c("team", TEXT, "team"),
+        _c("since_at", AT, "valid from; null = from the beginning", nullable=True),
+    ),
+)
+
+QUOTAS = Table(
+    "quotas",
+    "limits of teams; the latest row of a (team, backend) wins",
+    (
+        *_CONTROL,
+        _c("quota_id", INT, "kept over changes"),
+        _c("team", TEXT, "team"),
+        _c("backend", TEXT, "backend, or empty for all together"),
+        _c("soft_bytes", INT, "soft limit; 0 = none"),
+        _c("hard_bytes", INT, "hard limit; 0 = none"),
+        _c("grace_seconds", INT, "how long the soft limit may be crossed; 0 = no end"),
+    ),
+)
+
+OWNERSHIP_RULES = Table(
+    "ownership_rules",
+    "prefixes that belong to a team; the latest row of a (backend, prefix) wins",
+    (
+        *_CONTROL,
+        _BACKEND,
+        _c("prefix", TEXT, "whole path segments, no / at either end; empty = all"),
+        _c("team", TEXT, "team"),
+    ),
+)
+
+AUDIT_LOG = Table(
+    "audit_log",
+    "every change of a control table",
+    (
+        _c("at", AT, "when"),
+        _c("who", TEXT, "who"),
+        _c("action", TEXT, "what was done, e.g. quota set"),
+        _c("object", TEXT, "to what"),
+        _c("before", TEXT, "value before as JSON, or empty"),
+        _c("after", TEXT, "value after as JSON, or empty"),
+    ),
+)
+
+TABLES: Final = {
+    table.name: table
+    for table in (
+        EVENTS, QUARANTINE, LEDGER, ACCESS_DAILY, AGENTS, LISTINGS, FILES, FILE_CHANGES,
+        STALE_INDEX, USAGE, GROWTH, QUOTA_STATUS, QUOTA_EVENTS, BACKENDS,
+        TEAMS, QUOTAS, OWNERSHIP_RULES, AUDIT_LOG,
+    )
+}  # fmt: skip

@@ -1,0 +1,196 @@
+"""The one module that speaks Delta.
+
+Writes are validated against the declared table, checked and committed on one handle, and
+retried only after reading back whether they landed: a failed commit may be a committed one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from lake.schemas import TABLES, Table
+from storage.errors import LakeError
+from storage.objectstore import first_line
+from storage.options import delta_options
+
+TRIES = 12
+CHECKPOINT_EVERY = "20"
+Where = Mapping[str, str | int | Sequence[str]]
+App = tuple[str, int]
+
+
+class Lake:
+    """The tables under one root. Holds no state but the place."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self._options = delta_options(root)
+
+    def uri(self, table: Table) -> str:
+        """Where a table lives."""
+        return f"{self.root.rstrip('/')}/{table.name}"
+
+    def open(self, table: Table) -> DeltaTable | None:
+        """A handle at the latest version, or None where the table does not exist yet."""
+        if "://" not in self.root and not (Path(self.uri(table)) / "_delta_log").is_dir():
+            return None
+        try:
+            return DeltaTable(self.uri(table), storage_options=self._options)
+        except TableNotFoundError:
+            return None
+        except Exception as error:
+            raise LakeError(
+                f"table {table.name} at {self.uri(table)} cannot be opened: {first_line(error)}."
+            ) from error
+
+    def version(self, table: Table) -> int:
+        """The latest version, -1 where the table does not exist yet."""
+        handle = self.open(table)
+        return -1 if handle is None else handle.version()
+
+    def versions(self) -> dict[str, int]:
+        """The latest version of every table that exists."""
+        found = {name: self.version(table) for name, table in TABLES.items()}
+        return {name: version for name, version in found.items() if version >= 0}
+
+    def scan(self, table: Table) -> pl.LazyFrame:
+        """All rows, in the declared columns; an empty frame where the table does not exist."""
+        handle = self.open(table)
+        if handle is None:
+            return pl.LazyFrame(schema=table.schema)
+        return pl.scan_delta(handle).select(table.schema.names())
+
+    def app_version(self, table: Table, app: str) -> int:
+        """The version last committed under an application id, -1 if none."""
+        handle = self.open(table)
+        found = None if handle is None else handle.transaction_version(app)
+        return -1 if found is None else found
+
+    def append(self, table: Table, frame: pl.DataFrame, app: App | None = None) -> bool:
+        """Add rows; with `app` at most once. False if that version was already there."""
+        return self._write(table, frame, app, mode="append")
+
+    def replace(
+        self, table: Table, frame: pl.DataFrame, where: Where | None = None, app: App | None = None
+    ) -> bool:
+        """Replace the rows that match `where` (all, without it) in one commit."""
+        # Without a predicate an overwrite keeps rows that were appended beside it.
+        predicate = sql(where) if where else "true"
+        return self._write(table, frame, app, mode="overwrite", predicate=predicate)
+
+    def delete(self, table: Table, where: Where) -> None:
+        """Remove the rows that match `where`."""
+
+        def once(handle: DeltaTable) -> None:
+            handle.delete(sql(where), writer_properties=_properties(table))
+
+        if self.open(table) is not None:
+            self._retry(table, None, once)
+
+    def create(self, table: Table) -> None:
+        """Make an empty table where there is none."""
+        if self.open(table) is None:
+            DeltaTable.create(
+                self.uri(table),
+                schema=Schema.from_arrow(table.schema),  # pyright: ignore[reportArgumentType]
+                mode="ignore",
+                partition_by=list(table.partition_by) or None,
+                configuration={"delta.checkpointInterval": CHECKPOINT_EVERY},
+                description=table.doc,
+                storage_options=self._options,
+            )
+
+    def _write(self, table: Table, frame: pl.DataFrame, app: App | None, **how: Any) -> bool:
+        rows = validated(table, frame)
+        commit = CommitProperties(app_transactions=[Transaction(*app)]) if app else None
+
+        def once(handle: DeltaTable) -> None:
+            write_deltalake(
+                handle,
+                rows,
+                writer_properties=_properties(table),
+                commit_properties=commit,
+                **how,
+            )
+
+        self.create(table)
+        return self._retry(table, app, once)
+
+    def _retry(self, table: Table, app: App | None, once: Any) -> bool:
+        for attempt in range(TRIES):
+            handle = self.open(table)
+            if handle is None:
+                raise LakeError(f"table {table.name} at {self.uri(table)} has gone.")
+            if app is not None:
+                done = handle.transaction_version(app[0])
+                if done is not None and done >= app[1]:
+                    return attempt > 0
+            try:
+                once(handle)
+            except CommitFailedError as error:
+                if attempt == TRIES - 1:
+                    raise LakeError(
+                        f"table {table.name}: {TRIES} commits lost to other writers: "
+                        f"{first_line(error)}."
+                    ) from error
+                time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))
+            else:
+                return True
+        raise AssertionError(table.name)
+
+
+def validated(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows in declared columns and types. Raises LakeError where they do not fit."""
+    missing = [name for name in table.schema if name not in frame.columns]
+    if missing:
+        raise LakeError(f"table {table.name}: columns missing: {', '.join(missing)}.")
+    rows = frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items())
+    nulls = rows.select(pl.col(table.required).null_count()).row(0) if table.required else ()
+    empty = [name for name, count in zip(table.required, nulls, strict=True) if count]
+    if empty:
+        raise LakeError(f"table {table.name}: null in {', '.join(empty)}.")
+    return rows
+
+
+def sql(where: Where) -> str:
+    """The predicate `column = value and …`; a list of values becomes IN."""
+    return " and ".join(f"{name} {_operand(value)}" for name, value in where.items())
+
+
+def _operand(value: str | int | Sequence[str]) -> str:
+    if isinstance(value, int):
+        return f"= {value}"
+    if isinstance(value, str):
+        return f"= {quoted(value)}"
+    return f"in ({', '.join(quoted(item) for item in value)})"
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _properties(table: Table) -> WriterProperties:
+    by_path = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BYTE_ARRAY")
+    return WriterProperties(
+        compression="ZSTD",
+        compression_level=3,
+        max_row_group_size=131_072,
+        column_properties={"path": by_path} if table.path_sorted else None,
+    )

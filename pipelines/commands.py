@@ -1,0 +1,110 @@
+"""What the commands `ingest`, `crawl` and `refresh` do: runs, and a line about them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lake.store import Lake
+from pipelines import importing, run
+from pipelines.ingest import SKEWED, Window, imported_prefixes, pending_hours
+from storage import clock
+from storage.config import Config
+from storage.errors import LakeError, UsageError, WarpdriveError
+from storage.landing import hour_of
+from storage.objectstore import open_store
+from storage.units import format_size, parse_instant
+
+WATCH_SECONDS = 15
+Row = dict[str, Any]
+
+
+def ingest(config: Config, paths: Sequence[str]) -> str:
+    """Land the files named, ingest everything that has landed; a line that says so."""
+    landed = import_files(config, paths) if paths else ""
+    hours = _pending(config)
+    if not hours:
+        return f"{landed}Nothing new has landed."
+    found = run.ingest(config, hours, replace=False)
+    return (
+        f"{landed}Ingested {found['new_rows']} events from {found['objects']} objects "
+        f"({found['quarantined']} lines quarantined, {found['duplicates']} duplicates)."
+    )
+
+
+def import_files(config: Config, paths: Sequence[str]) -> str:
+    """Land event files. Raises UsageError for what is no event file; nothing has landed then."""
+    files = importing.event_files(paths)
+    store = open_store(config.telemetry.landing)
+    known = imported_prefixes(Lake(config.lake.root))
+    hour = hour_of(clock.now())
+    found = [importing.import_file(store, file, hour, known) for file in files]
+    new = sum(one.new_bytes for one in found)
+    return f"Landed {format_size(new)} new of {len(files)} files. "
+
+
+def reingest(config: Config, hours: Sequence[str]) -> str:
+    """Replace landing hours from their objects; a line that says so."""
+    found = run.ingest(config, hours, replace=True)
+    return f"Ingested {len(hours)} landing hours again; {found['new_rows']} events were new."
+
+
+def hours_between(start: str, end: str) -> list[str]:
+    """Landing hours from `start` (required) up to and without `end` (default: now)."""
+    if not start:
+        raise UsageError("--to needs --from: name the first landing hour, e.g. 2026-11-01T00:00Z.")
+    first = parse_instant(start, "--from").replace(minute=0, second=0, microsecond=0)
+    last = parse_instant(end, "--to") if end else clock.now()
+    if first >= last:
+        raise UsageError(f"--from '{start}' is not before --to '{end or 'now'}'.")
+    count = -(-(last - first) // dt.timedelta(hours=1))
+    return [hour_of(first + dt.timedelta(hours=i)) for i in range(count)]
+
+
+def crawl(
+    config: Config, backend: str, as_of: dt.datetime | None, *, allow_removal: bool
+) -> list[Row]:
+    """Crawl one backend, or all; one row each. One that fails does not stop the others."""
+    names = [config.backend(backend).name] if backend else [b.name for b in config.backends]
+    return [_crawl_one(config, name, as_of, allow_removal=allow_removal) for name in names]
+
+
+def _crawl_one(config: Config, name: str, as_of: dt.datetime | None, *, allow_removal: bool) -> Row:
+    try:
+        return run.crawl(config, name, as_of, allow_removal=allow_removal)
+    except WarpdriveError as error:
+        source = "inventory" if config.backend(name).inventory else "list"
+        nothing = dict.fromkeys(("files", "bytes", "added", "removed", "seconds"), 0)
+        return {"backend": name, "source": source, "state": "failed", **nothing,
+                "error": str(error)}  # fmt: skip
+
+
+def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool) -> str:
+    """Publish all reports; a line that says so."""
+    found = run.refresh(config, as_of, rebuild=rebuild)
+    lag = found.get("ingest_lag_seconds")
+    return (
+        f"Published generation {found['generation']} as of {found['as_of']}: "
+        f"{format_size(found['bytes'])} in the index"
+        + (f", ingest lag {lag:.0f} s (p95)." if lag is not None else ".")
+    )
+
+
+def watch(config: Config, say: Callable[[str], None]) -> None:
+    """Ingest what lands and refresh, until interrupted."""
+    while True:
+        time.sleep(WATCH_SECONDS)
+        try:
+            if _pending(config):
+                say(ingest(config, ()))
+                say(refresh(config, None, rebuild=False))
+        except LakeError as error:  # busy: the other one does the work
+            say(str(error))
+
+
+def _pending(config: Config) -> list[str]:
+    window = Window(clock.now(), config.lake.retention)
+    hours = pending_hours(Lake(config.lake.root), config.telemetry.landing, window)
+    return sorted(hours - {SKEWED}) or ([hour_of(window.now)] if hours else [])

@@ -1,0 +1,84 @@
+"""What runs by itself: landed objects are ingested and shown, backends are crawled."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from lake.store import Lake
+from pipelines import ingest, settings
+from pipelines.defs.partitions import BACKENDS, partition_of
+from storage import clock
+
+LOOK_BACK = dt.timedelta(hours=48)
+INGEST_JOB = dg.define_asset_job(
+    "ingest_landed", selection=["events", "quarantine", "ledger"],
+    description="Ingest landing hours.",
+)  # fmt: skip
+CRAWL_JOB = dg.define_asset_job(
+    "crawl_backends", selection=["files", "file_changes", "listings"],
+    partitions_def=BACKENDS, description="List one backend.",
+)  # fmt: skip
+REFRESH_JOB = dg.define_asset_job(
+    "refresh_reports",
+    selection=["access_daily", "stale_index", "usage", "growth", "quota_status", "backends"],
+    description="Compute and publish all reports.",
+)
+
+
+@dg.sensor(
+    job=INGEST_JOB,
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Objects landed in the last 48 h that are not ingested: one run for all of them.",
+)
+def landed_objects(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """One run over the hours that hold something new; the ledger decides what is new."""
+    found = settings.config()
+    window = ingest.Window(clock.now(), found.lake.retention)
+    lake, landing = Lake(found.lake.root), found.telemetry.landing
+    hours = sorted(ingest.pending_hours(lake, landing, window, window.now - LOOK_BACK))
+    if not hours:
+        return dg.SkipReason("nothing new has landed")
+    request = dg.RunRequest(
+        run_key=None,
+        run_config={"ops": {"ingest": {"config": {"replace": False, "hours": hours}}}},
+        tags={
+            ASSET_PARTITION_RANGE_START_TAG: partition_of(hours[0]),
+            ASSET_PARTITION_RANGE_END_TAG: partition_of(hours[-1]),
+        },
+    )
+    return dg.SensorResult(run_requests=[request])
+
+
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=[INGEST_JOB, CRAWL_JOB],
+    request_job=REFRESH_JOB,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    description="Reports follow every ingest and crawl.",
+)
+def reports_follow(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+    """Refresh after an ingest or a crawl; runs that end together share one refresh."""
+    minute = clock.now().strftime("%Y-%m-%dT%H:%M")
+    return dg.RunRequest(run_key=f"refresh-{minute}")
+
+
+@dg.schedule(
+    job=CRAWL_JOB,
+    cron_schedule="0 2 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Crawl every backend of the config once a day.",
+)
+def crawl_daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    """One run per backend, so that one that fails does not stop the others."""
+    names = [backend.name for backend in settings.config().backends]
+    context.instance.add_dynamic_partitions(str(BACKENDS.name), names)
+    day = context.scheduled_execution_time.strftime("%Y-%m-%d")
+    return [dg.RunRequest(run_key=f"{day}-{name}", partition_key=name) for name in names]

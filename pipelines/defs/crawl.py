@@ -1,0 +1,75 @@
+"""Inventory: from the backends to `files`."""
+
+import dataclasses
+
+import dagster as dg
+
+from lake.schemas import FILE_CHANGES, FILES, LISTINGS
+from lake.store import Lake
+from pipelines import crawl, settings
+from pipelines.defs.columns import column_schema
+from pipelines.defs.partitions import BACKENDS
+from storage import clock
+from storage.units import parse_instant
+
+GROUP = "inventory"
+
+
+class CrawlConfig(dg.Config):
+    """How to crawl."""
+
+    as_of: str = ""
+    """Take no report later than this instant."""
+    allow_removal: bool = False
+    """Let a mass removal through that would be held."""
+
+
+@dg.multi_asset(
+    name="crawl",
+    group_name=GROUP,
+    partitions_def=BACKENDS,
+    specs=[
+        dg.AssetSpec(
+            table.name,
+            group_name=GROUP,
+            kinds={"deltalake", "polars"},
+            description=doc,
+            metadata=column_schema(table),
+        )
+        for table, doc in (
+            (FILES, "The current index: one row per file or object of each backend."),
+            (FILE_CHANGES, "What each listing added, removed or changed."),
+            (LISTINGS, "Every crawl with its result, failed ones included."),
+        )
+    ],
+    check_specs=[
+        dg.AssetCheckSpec("listed", asset=FILES.name, description="The backend could be listed."),
+        dg.AssetCheckSpec(
+            "removals_not_held", asset=FILES.name,
+            description="No mass removal waits for a second listing or --allow-removal.",
+        ),
+    ],
+)  # fmt: skip
+def crawl_backend(context: dg.AssetExecutionContext, config: CrawlConfig):  # noqa: ANN201
+    """List the run's backend, or take its new inventory reports, oldest first."""
+    found = settings.config()
+    options = crawl.CrawlOptions(
+        clock.now(), parse_instant(config.as_of) if config.as_of else None, config.allow_removal
+    )
+    backend = found.backend(context.partition_key)
+    result = crawl.crawl(Lake(found.lake.root), backend, options)
+    metadata = {
+        "dagster/partition_row_count": result.files,
+        "bytes": result.bytes,
+        **{f"crawl/{k}": v for k, v in dataclasses.asdict(result).items()},
+    }
+    for table in (FILES, FILE_CHANGES, LISTINGS):
+        yield dg.MaterializeResult(asset_key=table.name, metadata=metadata)
+    yield dg.AssetCheckResult(
+        asset_key=FILES.name, check_name="listed", passed=result.state != "failed",
+        metadata={"error": result.error},
+    )  # fmt: skip
+    yield dg.AssetCheckResult(
+        asset_key=FILES.name, check_name="removals_not_held", passed=result.state != "held",
+        severity=dg.AssetCheckSeverity.WARN, metadata={"why": result.error},
+    )  # fmt: skip

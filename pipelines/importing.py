@@ -1,0 +1,127 @@
+"""Files of events into the landing zone: `warpdrive ingest FILE…`.
+
+A file is cut at line ends into objects named after the sha256 of everything up to their end, so
+the same file, under any name, is the same objects, and a log that grew goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import zstandard
+
+from storage.errors import UsageError
+from storage.landing import MAX_ZSTD_WINDOW_BYTES, SUFFIXES, compress, import_name
+from storage.objectstore import put_if_absent
+
+PART_BYTES = 32 * 1024**2
+CHUNK_BYTES = 1024**2
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of one file."""
+
+    path: Path
+    objects: int
+    new_bytes: int
+    known_bytes: int
+
+
+def event_files(paths: Iterable[str]) -> list[Path]:
+    """The event files named, and those below folders named, sorted within a folder.
+
+    Raises UsageError for a path that is not there, is no event file, or a folder without any.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        inside = [p for p in sorted(path.rglob("*")) if p.is_file() and p.name.endswith(SUFFIXES)]
+        if path.is_dir() and not inside:
+            raise UsageError(f"{path}: no event files in it: {', '.join(SUFFIXES)} are read.")
+        if path.is_file() and not path.name.endswith(SUFFIXES):
+            raise UsageError(f"{path}: not an event file: {', '.join(SUFFIXES)} are read.")
+        if not path.exists():
+            raise UsageError(f"{path}: no such file or folder.")
+        found += inside if path.is_dir() else [path]
+    return found
+
+
+def import_file(store: Any, path: Path, hour: str, known: Mapping[int, set[str]]) -> Imported:
+    """Land what is new of a file. `known`: end offset → sha256 of the prefixes already landed.
+
+    Raises UsageError when the file cannot be read or unpacked; nothing of it has landed then
+    but whole parts, which count once however often they come.
+    """
+    try:
+        with open_events(path) as stream:
+            start = _start(stream, known)
+        with open_events(path) as stream:
+            digest = hashlib.sha256()
+            _skip(stream, start, digest)
+            landed = [_land(store, hour, part, digest, end) for part, end in _parts(stream, start)]
+    except (OSError, EOFError, zstandard.ZstdError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}.") from None
+    return Imported(path, len(landed), sum(landed), start)
+
+
+def open_events(path: Path) -> IO[bytes]:
+    """The uncompressed bytes of an event file."""
+    if path.name.endswith(".gz"):
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    if path.name.endswith(".zst"):
+        reader = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
+        stream = reader.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+        return io.BufferedReader(cast("io.RawIOBase", stream))
+    return path.open("rb")
+
+
+def _start(stream: Any, known: Mapping[int, set[str]]) -> int:
+    """Where to begin: after the longest prefix that landed before.
+
+    A prefix that ended inside a line, which has grown since, is taken up again at that line's
+    start: the torn piece of it was quarantined.
+    """
+    digest, offset, line_start, start = hashlib.sha256(), 0, 0, 0
+    for end in sorted(known):
+        while offset < end:
+            chunk = stream.read(min(CHUNK_BYTES, end - offset))
+            if not chunk:
+                return start
+            digest.update(chunk)
+            cut = chunk.rfind(b"\n")
+            line_start = offset + cut + 1 if cut >= 0 else line_start
+            offset += len(chunk)
+        if digest.hexdigest() in known[end]:
+            following = stream.peek(1)[:1]
+            whole = line_start == offset or not following
+            start = offset if whole else offset + 1 if following == b"\n" else line_start
+    return start
+
+
+def _skip(stream: IO[bytes], count: int, digest: Any) -> None:
+    while count > 0:
+        chunk = stream.read(min(CHUNK_BYTES, count))
+        digest.update(chunk)
+        count -= len(chunk) or count
+
+
+def _parts(stream: IO[bytes], start: int) -> Iterator[tuple[bytes, int]]:
+    """Blocks of whole lines of about PART_BYTES, with the offset each ends at."""
+    end = start
+    while block := stream.read(PART_BYTES):
+        block += stream.readline()
+        end += len(block)
+        yield block, end
+
+
+def _land(store: Any, hour: str, part: bytes, digest: Any, end: int) -> int:
+    digest.update(part)
+    name = import_name(hour, digest.hexdigest(), end - len(part), end)
+    put_if_absent(store, name, compress([part]))
+    return len(part)

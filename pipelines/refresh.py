@@ -1,0 +1,82 @@
+"""Tables to results: fold, compute, write, publish. One refresh at a time per lake."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from lake import control, publish, results, world
+from lake.lease import held
+from lake.schemas import LEDGER, QUOTA_EVENTS, QUOTA_STATUS, TABLES
+from lake.store import Lake
+from pipelines.fold import fold
+from storage.config import Config
+
+LEASE_WAIT_SECONDS = 120.0
+LAG_WINDOW = dt.timedelta(hours=24)
+RESULTS = ("stale_index", "usage", "growth", "quota_status", "backends")
+
+
+@dataclass
+class RefreshReport:
+    """What a refresh published."""
+
+    as_of: dt.datetime
+    generation: int = 0
+    ingest_lag_seconds: float | None = None
+    folded: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+
+
+def refresh(
+    config: Config, *, now: dt.datetime, as_of: dt.datetime | None = None, rebuild: bool = False
+) -> RefreshReport:
+    """Recompute every result as of `as_of` (default `now`) and publish it.
+
+    Raises LeaseBusyError when another refresh runs and does not end.
+    """
+    lake = Lake(config.lake.root)
+    report = RefreshReport(as_of or now)
+    with held(lake.root, "refresh", LEASE_WAIT_SECONDS):
+        report.folded = fold(lake, rebuild=rebuild)
+        policy = world.policy(config)
+        then = world.at(lake, policy, report.as_of)
+        before = lake.scan(QUOTA_STATUS).collect()
+        found = results.compute(then, policy, control.quotas(lake), before)
+        lake.append(QUOTA_EVENTS, found["quota_events"])
+        for name in RESULTS:
+            lake.replace(TABLES[name], found[name])
+            report.rows[name] = found[name].height
+        report.bytes = sums(found)
+        report.ingest_lag_seconds = ingest_lag_seconds(lake, now)
+        documents = publish.documents(found, then.members, report.as_of)
+        made = publish.publish(lake, documents, report.as_of, now, report.ingest_lag_seconds)
+        report.generation = made.number
+    return report
+
+
+def sums(found: results.Results) -> dict[str, int]:
+    """Total bytes by each result that must agree: index, owners, growth, backends."""
+    last = found["growth"].filter(pl.col("by") == "backend").sort("day").group_by("backend").last()
+    return {
+        "stale_index": int(found["stale_index"]["size_bytes"].sum()),
+        "usage": int(results.owned_bytes(found["usage"])["bytes"].sum()),
+        "growth": int(last["bytes"].sum()),
+        "backends": int(found["backends"]["bytes"].sum()),
+    }
+
+
+def ingest_lag_seconds(lake: Lake, now: dt.datetime) -> float | None:
+    """95th percentile of last event to ingest, over agents' segments of a day; None without any."""
+    lag = (pl.col("ingested_at") - pl.col("last_event_at")).dt.total_microseconds() / 1e6
+    found = (
+        lake.scan(LEDGER)
+        .filter(pl.col("boot") != "", pl.col("ingested_at") > now - LAG_WINDOW)
+        .select(lag.quantile(0.95))
+        .collect()
+        .item()
+    )
+    return None if found is None else round(found, 3)

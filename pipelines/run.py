@@ -1,0 +1,132 @@
+"""Runs in this process, on the persistent Dagster instance, so that the Dagster UI shows them.
+
+`python -m pipelines.run ingest|crawl|refresh --config F` does the same as a child process.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from pipelines import settings
+from pipelines.defs.crawl import crawl_backend
+from pipelines.defs.ingest import ingest_hours
+from pipelines.defs.partitions import BACKENDS, partition_of
+from pipelines.defs.results import refresh_results
+from storage.config import Config
+from storage.errors import WarpdriveError
+from storage.units import format_instant
+
+Metadata = dict[str, Any]
+_YAML = (Path(__file__).parent.parent / "dagster.yaml", Path(__file__).parent / "dagster.yaml")
+
+
+def home(config: Config) -> Path:
+    """The instance's folder: $DAGSTER_HOME, else `.dagster/` beside the config file."""
+    named = os.environ.get("DAGSTER_HOME")
+    return Path(named) if named else config.folder / ".dagster"
+
+
+@contextmanager
+def instance(config: Config) -> Iterator[dg.DagsterInstance]:
+    """The persistent instance, made on first use."""
+    folder = home(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "dagster.yaml").exists():
+        shutil.copyfile(next(p for p in _YAML if p.exists()), folder / "dagster.yaml")
+    settings.use(config.file)
+    for name in ("dagster", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        with dg.DagsterInstance.from_config(str(folder)) as found:
+            yield found
+
+
+def ingest(config: Config, hours: Sequence[str], *, replace: bool) -> Metadata:
+    """One run over landing hours `YYYY-MM-DDTHH`; the metadata of `events`."""
+    keys = sorted(partition_of(hour) for hour in hours)
+    tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+    options = {"replace": replace, "hours": sorted(hours)}
+    return _run(config, ingest_hours, "ingest", options, tags=tags)["events"]
+
+
+def crawl(
+    config: Config, backend: str, as_of: dt.datetime | None, *, allow_removal: bool
+) -> Metadata:
+    """One run for one backend; the columns of `warpdrive crawl`."""
+    options = {"as_of": format_instant(as_of) if as_of else "", "allow_removal": allow_removal}
+    found = _run(config, crawl_backend, "crawl", options, partition_key=backend)["files"]
+    return {k.removeprefix("crawl/"): v for k, v in found.items() if k.startswith("crawl/")}
+
+
+def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool = False) -> Metadata:
+    """One run that publishes all reports; the metadata of `usage`."""
+    options = {"as_of": format_instant(as_of) if as_of else "", "rebuild": rebuild}
+    return _run(config, refresh_results, "refresh", options)["usage"]
+
+
+def _run(config: Config, asset: Any, op: str, options: Metadata, **how: Any) -> dict[str, Metadata]:
+    """Materialize one definition; the metadata of each asset. The run's own error is raised."""
+    with instance(config) as on:
+        if "partition_key" in how:
+            on.add_dynamic_partitions(str(BACKENDS.name), [how["partition_key"]])
+        try:
+            result = dg.materialize(
+                [asset],
+                instance=on,
+                run_config={
+                    "ops": {op: {"config": options}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+                **how,
+            )
+        except WarpdriveError:
+            raise
+        except dg.DagsterError as error:
+            if isinstance(error.__cause__, WarpdriveError):
+                raise error.__cause__ from None
+            raise
+    return {
+        str(event.asset_key.path[-1]): {
+            name: value.value for name, value in event.materialization.metadata.items()
+        }
+        for event in result.get_asset_materialization_events()
+        if event.asset_key is not None
+    }
+
+
+def main() -> None:
+    """`python -m pipelines.run COMMAND --config F [--as-of T]`, as a child process."""
+    import argparse
+
+    from storage.config import load_config
+    from storage.units import parse_instant
+
+    parser = argparse.ArgumentParser(prog="python -m pipelines.run")
+    parser.add_argument("command", choices=("crawl", "refresh"))
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--as-of", type=parse_instant, default=None)
+    given = parser.parse_args()
+    config = load_config(given.config)
+    if given.command == "crawl":
+        for backend in config.backends:
+            crawl(config, backend.name, given.as_of, allow_removal=False)
+    refresh(config, given.as_of)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What a backend and the landing zone are: config, credentials, listing, reading, wire format."""

@@ -1,0 +1,355 @@
+"""The config file as one frozen value. Keys: docs of the Go version plus interface.md's.
+
+Standard library and PyYAML only: this module is on the path of every command.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ConfigError, UnknownNameError, UsageError
+from storage.units import parse_duration, parse_size
+from storage.yamlfile import Section, load
+
+SINKS = ("objectstore", "http", "file", "stdout", "nop", "memory")
+LEVELS = ("fast", "per-open", "exact")
+RUNNERS = ("inline", "processes", "ray")
+AUTH_METHODS = (
+    "none", "static", "env", "anonymous", "sas", "profile", "managed_identity",
+    "service_principal", "oidc_federation", "gcp_wif", "static_keyvault",
+)  # fmt: skip
+IGNORED_OWNERS = ("root", "nobody", "0", "65534")
+SEARCH_PATH = (Path("warpdrive.yaml"), Path("/etc/warpdrive/config.yaml"))
+
+
+@dataclass(frozen=True)
+class LakeConfig:
+    """Where the tables live and how long raw events stay."""
+
+    root: str
+    retention: dt.timedelta
+    buckets: int
+
+
+@dataclass(frozen=True)
+class TelemetryConfig:
+    """What the agent records and where it goes."""
+
+    enabled: bool
+    sink: str
+    landing: str
+    level: str
+    file_path: str
+    control_plane_addr: str
+    sample_metadata_ops: float
+    batch_size: int
+    flush_interval: dt.timedelta
+    upload_interval: dt.timedelta
+    upload_size_bytes: int
+    spool_path: str
+    spool_max_bytes: int
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """The agent's block cache."""
+
+    path: str
+    max_size_bytes: int
+    block_size_bytes: int
+    readahead_blocks: int
+    max_parallel_fetch: int
+    stale_ttl: dt.timedelta
+    evict_high_water: float
+    evict_low_water: float
+
+
+@dataclass(frozen=True)
+class Auth:
+    """How a backend is signed in to. `params` may hold secrets and is never shown."""
+
+    method: str = "none"
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Reports that a store writes about itself, used instead of LIST."""
+
+    format: str
+    location: str
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One storage backend. `options` is the `config:` mapping of the file."""
+
+    name: str
+    type: str
+    mount_path: str
+    options: Mapping[str, str] = field(repr=False)
+    auth: Auth
+    inventory: Inventory | None
+    uid: int | None
+    gid: int | None
+    mode: int
+
+    @property
+    def root(self) -> str:
+        """The folder of a local backend."""
+        return self.options.get("root", "")
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """Which owners of a listing do not count, and rules beside the table's."""
+
+    ignore_owners: tuple[str, ...]
+    rules: tuple[tuple[str, str, str], ...]  # backend, prefix, team
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything the config file says; relative paths are resolved."""
+
+    file: str
+    lake: LakeConfig
+    telemetry: TelemetryConfig
+    cache: CacheConfig
+    backends: tuple[Backend, ...]
+    ownership: Ownership
+    mount_point: str
+    allow_other: bool
+    fuse_debug: bool
+    rest_addr: str
+    crawl_interval: dt.timedelta
+    metrics_enabled: bool
+    metrics_addr: str
+    runner: Mapping[str, Any]
+    tenants: Mapping[str, str]
+
+    def tenant(self, name: str) -> str:
+        """The config file of a tenant. Raises UnknownNameError."""
+        if name not in self.tenants:
+            raise UnknownNameError("tenant", name, self.tenants)
+        return self.tenants[name]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the config file."""
+        return Path(self.file).parent
+
+    def backend(self, name: str) -> Backend:
+        """The backend of that name. Raises UnknownNameError."""
+        for backend in self.backends:
+            if backend.name == name:
+                return backend
+        raise UnknownNameError("backend", name, [b.name for b in self.backends])
+
+
+def find_config(given: str | None, environ: Mapping[str, str] = os.environ) -> Path:
+    """The config file: `given`, else $WARPDRIVE_CONFIG, else ./warpdrive.yaml, else /etc."""
+    named = given or environ.get("WARPDRIVE_CONFIG")
+    if named:
+        return Path(named)
+    for path in SEARCH_PATH:
+        if path.is_file():
+            return path
+    looked = ", ".join(str(path) for path in SEARCH_PATH)
+    raise ConfigError(
+        f"no config file: neither --config nor $WARPDRIVE_CONFIG is given, and none of {looked} "
+        "exists. `warpdrive demo` makes one to start from."
+    )
+
+
+def load_config(given: str | None = None, environ: Mapping[str, str] = os.environ) -> Config:
+    """Find, read and check the config file. Raises ConfigError with file, line and key."""
+    file = find_config(given, environ).absolute()
+    top = load(file, environ)
+    folder = file.parent
+    cache = _cache(top.section("cache"), folder)
+    control = top.section("control_plane")
+    metrics = top.section("metrics")
+    config = Config(
+        file=str(file),
+        lake=_lake(top.section("lake"), folder),
+        telemetry=_telemetry(top.section("telemetry"), folder, cache.path),
+        cache=cache,
+        backends=_backends(top, folder),
+        ownership=_ownership(top.section("ownership")),
+        mount_point=_path(folder, top.text("mount_point", "/data")),
+        allow_other=top.flag("allow_other", False),
+        fuse_debug=top.flag("fuse_debug", False),
+        rest_addr=control.text("rest_addr", "127.0.0.1:8080"),
+        crawl_interval=_positive(control, "storage_crawl_interval", dt.timedelta(hours=24)),
+        metrics_enabled=metrics.flag("enabled", True),
+        metrics_addr=metrics.text("addr", "127.0.0.1:9090"),
+        runner=_runner(top.section("runner")),
+        tenants={k: _path(folder, v) for k, v in top.section("tenants").strings().items()},
+    )
+    control.finish()
+    metrics.finish()
+    top.finish("auth")
+    return config
+
+
+def _path(folder: Path, text: str) -> str:
+    """Relative paths resolve from the config file's folder; URLs stay."""
+    return text if "://" in text or not text else str(folder / Path(text).expanduser())
+
+
+def _positive(section: Section, key: str, default: dt.timedelta) -> dt.timedelta:
+    """A duration whose zero means the default, as in the Go version."""
+    return section.parse(key, default, parse_duration) or default
+
+
+def _lake(section: Section, folder: Path) -> LakeConfig:
+    found = LakeConfig(
+        root=_path(folder, section.text("root", "./lake")),
+        retention=_positive(section, "retention", dt.timedelta(days=400)),
+        buckets=section.integer("buckets", 64, minimum=1),
+    )
+    section.finish()
+    return found
+
+
+def _telemetry(section: Section, folder: Path, cache_path: str) -> TelemetryConfig:
+    landing = _path(folder, section.text("landing", "./landing"))
+    default_sink = "objectstore" if section.has("landing") or not section.has("sink") else "nop"
+    sink = section.choice("sink", default_sink, SINKS) if section.text("sink") else default_sink
+    found = TelemetryConfig(
+        enabled=section.flag("enabled", False),
+        sink=sink,
+        landing=landing,
+        level=section.choice("level", "fast", LEVELS),
+        file_path=_path(folder, section.text("file_path", "/var/log/warpdrive/telemetry.jsonl")),
+        control_plane_addr=section.text("control_plane_addr", "http://localhost:8080").rstrip("/"),
+        sample_metadata_ops=section.fraction("sample_metadata_ops", 0.1),
+        batch_size=section.integer("batch_size", 100) or 100,
+        flush_interval=_positive(section, "flush_interval", dt.timedelta(seconds=5)),
+        upload_interval=_positive(section, "upload_interval", dt.timedelta(seconds=60)),
+        upload_size_bytes=section.parse("upload_size", 8 * 1024**2, parse_size) or 8 * 1024**2,
+        spool_path=_path(folder, section.text("spool_path", str(Path(cache_path) / "spool"))),
+        spool_max_bytes=section.parse("spool_max", 256 * 1024**2, parse_size),
+    )
+    section.finish()
+    return found
+
+
+def _cache(section: Section, folder: Path) -> CacheConfig:
+    default = section.text("dir", "/nvme/warpdrive-cache")
+    found = CacheConfig(
+        path=_path(folder, section.text("path", default)),
+        max_size_bytes=section.parse("max_size", 2 * 1024**4, parse_size),
+        block_size_bytes=section.parse("block_size", 4 * 1024**2, parse_size),
+        readahead_blocks=section.integer("readahead_blocks", 4),
+        max_parallel_fetch=section.integer("max_parallel_fetch", 16, minimum=1),
+        stale_ttl=_positive(section, "stale_ttl", dt.timedelta(seconds=60)),
+        evict_high_water=section.fraction("evict_high_water", 0.90),
+        evict_low_water=section.fraction("evict_low_water", 0.80),
+    )
+    if found.evict_high_water <= found.evict_low_water:
+        raise section.error("evict_high_water", "is not above evict_low_water.")
+    if found.block_size_bytes < 4096:
+        raise section.error("block_size", f"'{found.block_size_bytes}' is under 4096 bytes.")
+    section.finish()
+    return found
+
+
+def _backends(top: Section, folder: Path) -> tuple[Backend, ...]:
+    found: list[Backend] = []
+    for section in top.sections("backends"):
+        backend = _backend(section, folder)
+        for other in found:
+            if other.name == backend.name:
+                raise section.error("name", f"two backends have the name '{backend.name}'.")
+            if other.mount_path == backend.mount_path:
+                raise section.error("mount_path", f"'{backend.mount_path}' is used twice.")
+        found.append(backend)
+    return tuple(found)
+
+
+def _backend(section: Section, folder: Path) -> Backend:
+    name = section.text("name")
+    if not name or any(c in name for c in ":/\0\n") or name in (".", ".."):
+        raise section.error("name", f"'{name}' is not a backend name: no ':', '/' or new line.")
+    if not (kind := section.text("type")):
+        raise section.error("type", "is required: s3, azureblob, gcs, local or an fsspec scheme.")
+    options = section.section("config").strings()
+    if kind == "local" and "root" in options:
+        options["root"] = _path(folder, options["root"])
+    mount_path = "/" + section.text("mount_path", name).strip("/")
+    found = Backend(
+        name=name,
+        type=kind,
+        mount_path=mount_path,
+        options=options,
+        auth=_auth(section.section("auth")),
+        inventory=_inventory(section, folder),
+        uid=section.integer("uid", 0) if section.has("uid") else None,
+        gid=section.integer("gid", 0) if section.has("gid") else None,
+        mode=section.parse("mode", 0o640, _mode),
+    )
+    if found.inventory is None and kind == "local" and not found.root:
+        raise section.error("config", f"backend '{name}' is local and needs config.root.")
+    section.finish("price")
+    return found
+
+
+def _mode(value: Any, what: str) -> int:
+    """Permission bits, always octal: 0640, '0640' and 640 are the same."""
+    try:
+        bits = int(str(value).removeprefix("0o"), 8)
+    except ValueError:
+        bits = -1
+    if not 0 <= bits <= 0o777:
+        raise UsageError(f"{what} '{value}' is not a permission such as 0640.")
+    return bits
+
+
+def _auth(section: Section) -> Auth:
+    method = section.choice("method", "none", AUTH_METHODS)
+    extra = section.section("extra").strings()
+    params = {k: v for k, v in section.strings().items() if k not in ("method", "extra")}
+    return Auth(method, {**extra, **params})
+
+
+def _inventory(section: Section, folder: Path) -> Inventory | None:
+    if not section.has("inventory"):
+        return None
+    inner = section.section("inventory")
+    location = inner.text("location")
+    if not location:
+        raise inner.error("location", "is required: the folder or URL that holds the reports.")
+    found = Inventory(inner.choice("format", "s3", ("s3", "azure", "gcs")), _path(folder, location))
+    inner.finish()
+    return found
+
+
+def _ownership(section: Section) -> Ownership:
+    rules = []
+    for rule in section.sections("rules"):
+        rules.append((rule.text("backend"), rule.text("prefix").strip("/"), rule.text("team")))
+        if not all((rules[-1][0], rules[-1][2])):
+            raise rule.error("team", "a rule needs backend, prefix and team.")
+        rule.finish()
+    found = Ownership(section.texts("ignore_owners", IGNORED_OWNERS), tuple(rules))
+    section.finish()
+    return found
+
+
+def _runner(section: Section) -> Mapping[str, Any]:
+    found = {
+        "kind": section.choice("kind", "inline", RUNNERS),
+        "workers": section.integer("workers", 2, minimum=1),
+        "address": section.text("address", "auto"),
+        "cpus": section.integer("cpus", 1, minimum=1),
+        "memory": section.text("memory", ""),
+    }
+    section.finish()
+    return found

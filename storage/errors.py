@@ -1,0 +1,65 @@
+"""The one family of errors a user may see.
+
+A `WarpdriveError` is somebody's mistake or the world's: it prints as one line (value, place,
+way out) and never as a traceback. Everything else is our bug and gets a full traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WarpdriveError(Exception):
+    """Something failed that the user can act on."""
+
+    exit_code = 1
+    http_status = 500
+    code = "failed"
+
+
+class UsageError(WarpdriveError):
+    """A value that the user gave is wrong."""
+
+    exit_code = 2
+    http_status = 400
+    code = "bad_request"
+
+
+class ConfigError(WarpdriveError):
+    """The config file is missing, unreadable or wrong."""
+
+    code = "config"
+
+
+class BackendError(WarpdriveError):
+    """A backend could not be reached, listed or read."""
+
+    http_status = 502
+    code = "backend"
+
+
+class LakeError(WarpdriveError):
+    """The lake is missing, busy or damaged."""
+
+    http_status = 503
+    code = "lake"
+
+
+class UnknownNameError(UsageError):
+    """A name that is not among the known ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = nearest(name, names)
+        hint = f" Did you mean '{near}'?" if near else ""
+        listed = ", ".join(names[:20]) or "none"
+        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+        super().__init__(f"no {kind} '{name}'.{hint} Known: {listed}{more}.")
+        self.name = name
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that looks most like `name`, or None."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None

@@ -1,0 +1,80 @@
+"""Small objects at any location: the landing zone, leases and published results.
+
+A location is a folder or a URL (`s3://bucket/prefix`, `az://container/prefix`). Credentials of
+a URL come from the environment.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, from_url
+
+from storage.errors import BackendError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+
+class ObjectInfo(NamedTuple):
+    """One listed object."""
+
+    name: str
+    size_bytes: int
+    modified_at: dt.datetime
+
+
+def open_store(location: str, *, create: bool = True) -> ObjectStore:
+    """A store rooted at `location`. Raises BackendError if it cannot be."""
+    try:
+        if "://" not in location:
+            if create:
+                Path(location).mkdir(parents=True, exist_ok=True)
+            return LocalStore(location)
+        options: dict[str, Any] = {}
+        if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
+            options["client_options"] = {"allow_http": True}
+        return from_url(location, **options)
+    except (OSError, BaseError, ValueError) as error:
+        raise BackendError(f"{location}: cannot be opened: {first_line(error)}.") from None
+
+
+def put_if_absent(store: ObjectStore, name: str, data: bytes) -> bool:
+    """Write an object that must not be there yet; False if it is, with another size.
+
+    An object of the same size under that name is success: the answer to an earlier try was lost.
+    """
+    try:
+        obstore.put(store, name, data, mode="create")
+    except AlreadyExistsError:
+        return obstore.head(store, name)["size"] == len(data)
+    return True
+
+
+def get(store: ObjectStore, name: str) -> bytes:
+    """The whole object. Raises FileNotFoundError."""
+    return obstore.get(store, name).bytes().to_bytes()
+
+
+def listed(store: ObjectStore, prefix: str = "") -> Iterator[ObjectInfo]:
+    """Every object below a folder, in no promised order."""
+    for batch in obstore.list(store, prefix=prefix or None):
+        for meta in batch:
+            yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
+
+
+def folders(store: ObjectStore, prefix: str = "") -> list[str]:
+    """The names of the folders directly below a folder."""
+    found = obstore.list_with_delimiter(store, prefix=prefix or None)
+    return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found["common_prefixes"])
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text: object_store adds pages of debug output."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

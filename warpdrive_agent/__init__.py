@@ -1,0 +1,1 @@
+"""The node agent: mount, block cache, recorder, spool, sinks, identity."""
