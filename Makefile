@@ -4,9 +4,11 @@
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
-# Where `make demo` builds its world, and where `make dev` and `make dash` look.
-DIR ?= warpdrive-demo
-DAGSTER_HOME ?= $(abspath $(DIR))/.dagster
+# What `make demo` reads: a folder of real files; Python's standard library if empty.
+DIR ?=
+# Which lake `make dev` and `make dash` show: the demo's, unless the environment names another.
+export WARPDRIVE_CONFIG ?= $(abspath warpdrive-demo/warpdrive.yaml)
+export DAGSTER_HOME ?= $(dir $(WARPDRIVE_CONFIG)).dagster
 # What pytest runs beside tests/ui: PYTEST="-x -k quota" narrows it.
 PYTEST ?=
 quietly = found=$$($(BIN)/$(1) 2>&1) || { echo "$$found"; exit 1; }
@@ -17,15 +19,15 @@ help: ## list the targets
 setup: ## make .venv (and, where it may, install what the mount needs)
 	@tools/setup
 
-demo: setup ## run the whole flow on a small made-up cluster, in DIR (warpdrive-demo)
-	@$(BIN)/warpdrive demo "$(DIR)"
+demo: setup ## run the whole flow on real files (DIR=… for yours) and check it
+	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/warpdrive demo $(if $(DIR),"$(DIR)")
 
 test: setup ## lint, then run the tests; what lint finds does not hide what they find
-	@failed=0; $(MAKE) lint || failed=1; \
+	@unset DAGSTER_HOME WARPDRIVE_CONFIG; failed=0; $(MAKE) lint || failed=1; \
 	$(BIN)/pytest -m "not slow" --ignore=tests/ui $(PYTEST) || failed=1; exit $$failed
 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
-	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && $(BIN)/pytest tests/ui $(PYTEST)
+	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)
 
 lint: setup ## check style, imports and types
 	@$(call quietly,ruff check)
@@ -38,8 +40,9 @@ format: setup ## let ruff mend and format the code
 	@$(BIN)/ruff format --quiet
 
 dev: setup ## the Dagster UI on the demo's (or $$DAGSTER_HOME's) instance
-	@mkdir -p "$(DAGSTER_HOME)"
-	@DAGSTER_HOME="$(DAGSTER_HOME)" $(BIN)/dagster dev -m pipelines.definitions -h 127.0.0.1
+	@test -f "$(WARPDRIVE_CONFIG)" || { echo "$(WARPDRIVE_CONFIG) is not there: run make demo, or set WARPDRIVE_CONFIG." >&2; exit 1; }
+	@mkdir -p "$(DAGSTER_HOME)" && { test -f "$(DAGSTER_HOME)/dagster.yaml" || cp dagster.yaml "$(DAGSTER_HOME)"; }
+	@$(BIN)/dagster dev -m pipelines.definitions -h 127.0.0.1
 
 dash: setup ## the dashboard
 	@$(BIN)/warpdrive dashboard

@@ -113,7 +113,7 @@ def app(**_: Any) -> None:
               help="user, team, backend or prefix.")  # fmt: skip
 @backend_option
 @click.option("--attribution", default="owner", show_default=True, metavar="KIND",
-              help="owner: stored bytes by owner. access: what the group ever touched.")  # fmt: skip
+              help="owner: stored by owner. access: what the group ever touched.")  # fmt: skip
 @click.option("--depth", default=1, show_default=True, type=click.IntRange(1),
               help="Path segments of a prefix.")  # fmt: skip
 @formatted
@@ -201,7 +201,10 @@ def backends(fmt: str, **o: Any) -> None:
 
 @app.group()
 def quota() -> None:
-    """Limits of teams. Example: warpdrive quota set --team vision --hard 500TB"""
+    """Limits of teams.
+
+    Example: warpdrive quota set --team vision --hard 500TB
+    """
 
 
 @quota.command("list")
@@ -210,7 +213,10 @@ def quota() -> None:
 @formatted
 @common
 def quota_list(team: str, backend: str, fmt: str, **o: Any) -> None:
-    """Every quota with what its team owns. Example: warpdrive quota list --format csv"""
+    """Every quota with what its team owns.
+
+    Example: warpdrive quota list --format csv
+    """
     emit("quota", Asked(o).reader.quota(team, backend), fmt)
 
 
@@ -220,10 +226,13 @@ def quota_list(team: str, backend: str, fmt: str, **o: Any) -> None:
 @click.option("--soft", default="0", show_default=True, metavar="SIZE", help="0 = no soft limit.")
 @click.option("--hard", default="0", show_default=True, metavar="SIZE", help="0 = no hard limit.")
 @click.option("--grace", default="0", metavar="TIME",
-              help="How long the soft limit may be crossed, e.g. 7d; default: for ever.")  # fmt: skip
+              help="How long soft may be crossed, e.g. 7d; default: for ever.")  # fmt: skip
 @common
 def quota_set(team: str, backend: str, soft: str, hard: str, grace: str, **o: Any) -> None:
-    """Set the limits of a team. Example: warpdrive quota set --team vision --soft 400TB"""
+    """Set the limits of a team.
+
+    Example: warpdrive quota set --team vision --soft 400TB
+    """
     from lake.change import set_quota
 
     asked = Asked(o)
@@ -248,7 +257,10 @@ def quota_set(team: str, backend: str, soft: str, hard: str, grace: str, **o: An
 @click.option("--backend", default="all", show_default=True, metavar="NAME", help="Where.")
 @common
 def quota_delete(team: str, backend: str, **o: Any) -> None:
-    """Remove the limits of a team. Example: warpdrive quota delete --team vision"""
+    """Remove the limits of a team.
+
+    Example: warpdrive quota delete --team vision
+    """
     from lake.change import delete_quota
 
     delete_quota(Asked(o).config, team, "" if backend == "all" else backend, _who())
@@ -257,7 +269,10 @@ def quota_delete(team: str, backend: str, **o: Any) -> None:
 
 @app.group()
 def team() -> None:
-    """Who is in which team. Example: warpdrive team import teams.csv"""
+    """Who is in which team.
+
+    Example: warpdrive team import teams.csv
+    """
 
 
 since_option = click.option(
@@ -269,7 +284,10 @@ since_option = click.option(
 @formatted
 @common
 def team_list(fmt: str, **o: Any) -> None:
-    """Every member of every team. Example: warpdrive team list --format csv"""
+    """Every member of every team.
+
+    Example: warpdrive team list --format csv
+    """
     emit("team", Asked(o).reader.team(), fmt)
 
 
@@ -279,7 +297,10 @@ def team_list(fmt: str, **o: Any) -> None:
 @since_option
 @common
 def team_add(user: str, team_name: str, since: str, **o: Any) -> None:
-    """Put a user into a team. Example: warpdrive team add alice vision"""
+    """Put a user into a team.
+
+    Example: warpdrive team add alice vision
+    """
     _members(o, [(user, team_name)], since)
 
 
@@ -303,7 +324,10 @@ def team_import(file: str, since: str, **o: Any) -> None:
 @since_option
 @common
 def team_remove(user: str, team_name: str, since: str, **o: Any) -> None:
-    """Take a user out of a team. Example: warpdrive team remove alice vision"""
+    """Take a user out of a team.
+
+    Example: warpdrive team remove alice vision
+    """
     from lake.change import remove_member
 
     at = parse_instant(since, "--since") if since else None
@@ -402,7 +426,10 @@ def mount(daemon: bool, foreground: bool, **o: Any) -> None:
 @click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
 @common
 def dashboard(port: int, **o: Any) -> None:
-    """Open the dashboard on this machine. Example: warpdrive dashboard --port 8501"""
+    """Open the dashboard on this machine.
+
+    Example: warpdrive dashboard --port 8501
+    """
     from dashboard.serve import serve
 
     serve(Asked(o).config.file, port)

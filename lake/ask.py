@@ -19,14 +19,14 @@ Row = dict[str, Any]
 
 
 class Ask:
-    """Answers at one as-of. `use_index`: the stale_index table is of that as-of."""
+    """Answers at one as-of. `versions`: of the result tables that are of that as-of."""
 
-    def __init__(self, config: Config, as_of: dt.datetime, *, use_index: bool) -> None:
+    def __init__(self, config: Config, as_of: dt.datetime, versions: dict[str, int]) -> None:
         self._lake = Lake(config.lake.root)
         self._policy = world.policy(config)
         self._as_of = as_of
         self._world = world.at(self._lake, self._policy, as_of)
-        self._use_index = use_index
+        self._index_version = versions.get(STALE_INDEX.name)
 
     def documents(self) -> dict[str, list[Row]]:
         """All published documents as they would be at as-of."""
@@ -68,10 +68,10 @@ class Ask:
         return rows((found.head(limit) if limit else found).collect())
 
     def _index(self) -> pl.LazyFrame:
-        if self._use_index:
-            order = {"by": ["size_bytes", "backend", "path"], "descending": [True, False, False]}
-            return self._lake.scan(STALE_INDEX).sort(**order)
-        return world.stale_index(self._world).lazy()
+        if self._index_version is None:
+            return world.stale_index(self._world).lazy()
+        index = self._lake.scan(STALE_INDEX, self._index_version)
+        return index.sort(["size_bytes", "backend", "path"], descending=[True, False, False])
 
 
 def rows(frame: pl.DataFrame) -> list[Row]:

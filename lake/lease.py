@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 import os
 import socket
 import threading
@@ -24,6 +25,7 @@ from storage import clock
 from storage.errors import LakeError
 from storage.objectstore import get, listed, open_store
 
+log = logging.getLogger(__name__)
 TERM = dt.timedelta(seconds=60)
 _DIGITS = 12
 
@@ -72,8 +74,10 @@ class Lease:
         while not self._stop.wait(TERM.total_seconds() / 3):
             try:
                 self.lost = not self._put(self._number + 1, released=False)
-            except Exception:
-                continue  # the store is away for a moment; the term has two more tries
+            except obstore.exceptions.BaseError as error:
+                # The store is away for a moment; the term has two more tries.
+                log.warning("lease %s could not be renewed yet: %s", self._name, error)
+                continue
             if self.lost:
                 return
 
@@ -94,6 +98,7 @@ class Lease:
         return True
 
     def _latest(self) -> tuple[int, dict[str, Any] | None]:
+        number = 0
         for _ in range(3):
             number = max((_number(o.name) for o in listed(self._store)), default=0)
             if number == 0:

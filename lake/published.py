@@ -13,7 +13,6 @@ from typing import Any
 from storage.errors import LakeError
 
 CURRENT = "CURRENT"
-TRIES = 5
 Row = dict[str, Any]
 
 
@@ -30,10 +29,16 @@ class Generation:
     ingest_lag_seconds: float | None = None
 
     def rows(self, name: str) -> list[Row]:
-        """The rows of a document; none where it was never published. Raises FileNotFoundError."""
+        """The rows of a document; none where it was never published.
+
+        Raises LakeError where it was tidied away: ten generations have been published since.
+        """
         if name not in self.documents:
             return []
-        found: list[Row] = json.loads(read_bytes(self.root, self.documents[name]))
+        try:
+            found: list[Row] = json.loads(read_bytes(self.root, self.documents[name]))
+        except FileNotFoundError as error:
+            raise LakeError(f"{error}: newer results are published: ask again.") from None
         return found
 
 
@@ -54,20 +59,6 @@ def current(lake_root: str) -> Generation:
         raise LakeError(
             f"{root}/{CURRENT} is damaged ({error}): run `warpdrive refresh` to publish again."
         ) from None
-
-
-def rows(lake_root: str, *names: str) -> tuple[Generation, dict[str, list[Row]]]:
-    """Documents of one generation; read again when it was tidied away meanwhile."""
-    for attempt in range(TRIES):
-        generation = current(lake_root)
-        try:
-            return generation, {name: generation.rows(name) for name in names}
-        except FileNotFoundError as error:
-            if attempt == TRIES - 1:
-                raise LakeError(
-                    f"{error}: a published document is gone: run `warpdrive refresh`."
-                ) from None
-    raise AssertionError(names)
 
 
 def read_bytes(root: str, name: str) -> bytes:

@@ -23,15 +23,19 @@ Row = dict[str, Any]
 
 
 class Reader:
-    """Answers for one config at one as-of (None: that of the last refresh)."""
+    """Answers for one config at one as-of (None: that of the last refresh).
+
+    All answers of one reader come from one published generation.
+    """
 
     def __init__(self, config: Config, as_of: dt.datetime | None = None) -> None:
         self._config = config
-        self._generation, _ = published.rows(config.lake.root)
+        self._generation = published.current(config.lake.root)
         told = self._generation.as_of
         self._elsewhen = as_of is not None and format_instant(as_of) != told
         self.as_of: dt.datetime | None = as_of or (parse_instant(told) if told else None)
         self._computed: dict[str, list[Row]] | None = None
+        self._engine: Any = None
 
     @property
     def published_at(self) -> dt.datetime | None:
@@ -136,18 +140,17 @@ class Reader:
 
     def _document(self, name: str) -> list[Row]:
         if self._elsewhen:
-            if self._computed is None:
-                self._computed = self._ask().documents()
-            return self._computed.get(name, [])
-        self._generation, found = published.rows(self._config.lake.root, name)
-        return found[name]
+            computed: dict[str, list[Row]] = self._computed or self._ask().documents()
+            self._computed = computed
+            return computed.get(name, [])
+        return self._generation.rows(name)
 
     def _ask(self) -> Any:
         from lake.ask import Ask
 
-        if not hasattr(self, "_engine"):
-            at = self.as_of or clock.now()
-            self._engine = Ask(self._config, at, use_index=not self._elsewhen)
+        if self._engine is None:
+            versions = {} if self._elsewhen else self._generation.versions
+            self._engine = Ask(self._config, self.as_of or clock.now(), versions)
         return self._engine
 
 

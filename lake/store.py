@@ -69,11 +69,13 @@ class Lake:
         found = {name: self.version(table) for name, table in TABLES.items()}
         return {name: version for name, version in found.items() if version >= 0}
 
-    def scan(self, table: Table) -> pl.LazyFrame:
-        """All rows, in the declared columns; an empty frame where the table does not exist."""
+    def scan(self, table: Table, version: int | None = None) -> pl.LazyFrame:
+        """All rows, of a version or the latest; an empty frame where there is no table."""
         handle = self.open(table)
         if handle is None:
             return pl.LazyFrame(schema=table.schema)
+        if version is not None and version != handle.version():
+            handle.load_as_version(version)
         return pl.scan_delta(handle).select(table.schema.names())
 
     def app_version(self, table: Table, app: str) -> int:

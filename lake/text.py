@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from lake.reports import INSTANTS, body, flat
+from lake.reports import CSV, INSTANTS, body, flat
 from storage.units import csv_instant, format_size, parse_instant
 
 RULE = "─" * 60
@@ -114,7 +114,7 @@ def render(
         return json.dumps(body(report, rows), ensure_ascii=False, separators=(",", ":")) + "\n"
     lines = flat(report, rows, columns)
     if fmt == "csv":
-        return as_csv(lines, columns or tuple(flat(report, [{}])[0]))
+        return as_csv(lines, columns or CSV[report])
     return _table(report, lines, title)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError
@@ -71,7 +72,7 @@ def _list_probe(backend: Backend) -> None:
         if found is None:
             raise ValueError(f"no report at {backend.inventory.location}")
     elif backend.type == "local":
-        os.listdir(backend.root)
+        next(Path(backend.root).iterdir(), None)
     else:
         store = from_url(url_of(backend), **obstore_options(backend))
         next(iter(obstore.list(store, chunk_size=1)), None)

@@ -76,25 +76,30 @@ def _s3_auth(backend: Backend) -> dict[str, Any]:
 
 
 def _azure(backend: Backend) -> dict[str, Any]:
-    options, auth = backend.options, backend.auth
+    options = backend.options
     found: dict[str, Any] = {}
     if options.get("account"):
         found["account_name"] = options["account"]
-    if options.get("endpoint_url"):
-        found["endpoint"] = options["endpoint_url"]
-        if options["endpoint_url"].startswith("http://"):
+    if endpoint := options.get("endpoint_url"):
+        found["endpoint"] = endpoint
+        if endpoint.startswith("http://"):
             found["client_options"] = {"allow_http": True}
     if options.get("emulator", "").lower() == "true":
         found["use_emulator"] = True
+    return found | _azure_auth(backend)
+
+
+def _azure_auth(backend: Backend) -> dict[str, Any]:
+    auth = backend.auth
     if auth.method == "static":
-        found["account_key"] = secret(auth, "account_key")
-    elif auth.method == "sas":
-        found["sas_key"] = secret(auth, "sas")
-    elif auth.method == "anonymous":
-        found["skip_signature"] = True
-    elif auth.method not in ("none", "env"):
-        raise unsupported(backend)
-    return found
+        return {"account_key": secret(auth, "account_key")}
+    if auth.method == "sas":
+        return {"sas_key": secret(auth, "sas")}
+    if auth.method == "anonymous":
+        return {"skip_signature": True}
+    if auth.method in ("none", "env"):
+        return {}
+    raise unsupported(backend)
 
 
 def _gcs(backend: Backend) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Section:
         return str(value)
 
     def flag(self, key: str, default: bool) -> bool:
-        """true or false."""
+        """A value that is true or false."""
         value = self.raw(key, default)
         if not isinstance(value, bool):
             raise self.error(key, f"'{_shown(value)}' is not true or false.")

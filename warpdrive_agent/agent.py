@@ -12,12 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from storage.backends import Entry, Source, Stat, open_backend
-from storage.config import Config, TelemetryConfig
+from storage.backends import Entry, Reader, Source, Stat, open_backend
+from storage.config import Backend, Config, TelemetryConfig
 from storage.errors import UnknownNameError, WarpdriveError
+from warpdrive_agent.blockfile import ObjectKey
+from warpdrive_agent.cache import BlockCache
 from warpdrive_agent.counters import CounterPage
-from warpdrive_agent.handle import Handle, LocalBlocks, Opened, errno_name
+from warpdrive_agent.handle import (
+    Blocks,
+    Handle,
+    LocalBlocks,
+    Opened,
+    RemoteBlocks,
+    errno_name,
+)
 from warpdrive_agent.identity import Identity, Who
+from warpdrive_agent.metacache import MetaCache
 from warpdrive_agent.outlet import DirectOutlet, Outlet, SpoolOutlet
 from warpdrive_agent.recorder import NoRecorder, Recorder, new_boot
 from warpdrive_agent.shipper import Pace, Shipper
@@ -36,7 +46,8 @@ class Agent:
         self.config = config
         self.node = node or socket.gethostname()
         self.keeps_cache = config.telemetry.level == "fast"
-        self.sources: dict[str, Source] = {b.name: open_backend(b) for b in config.backends}
+        self.sources = {b.name: _source_of(b, config) for b in config.backends}
+        self.cache = BlockCache(config.cache) if self._is_remote() else None
         self.identity = Identity()
         self._handles: dict[int, Handle] = {}
         self._delivered = 0
@@ -56,7 +67,8 @@ class Agent:
             self._record_error("read", backend, path, who, begin, error)
             raise
         opened = Opened(backend, path, who, reader.stat, self.keeps_cache)
-        handle = Handle(LocalBlocks(reader), self.recorder, opened, self._released)
+        blocks = self._blocks(source, opened, reader)
+        handle = Handle(blocks, self.recorder, opened, self._released)
         self._handles[id(handle)] = handle
         return handle
 
@@ -101,6 +113,8 @@ class Agent:
             handle.close()
         delivered = self._shipper.close(seconds)
         self.identity.close()
+        if self.cache is not None:
+            self.cache.close()
         for source in self.sources.values():
             source.close()
         return delivered
@@ -113,6 +127,20 @@ class Agent:
         if backend not in self.sources:
             raise UnknownNameError("backend", backend, self.sources)
         return self.sources[backend]
+
+    def _is_remote(self) -> bool:
+        return any(not source.local for source in self.sources.values())
+
+    def _blocks(self, source: Source, opened: Opened, reader: Reader) -> Blocks:
+        """Through the block cache, unless the bytes are here, none, or the cache is broken."""
+        if source.local or self.cache is None or not opened.stat.size_bytes:
+            return LocalBlocks(reader)
+        key = ObjectKey(opened.backend, opened.path, opened.stat.version)
+        try:
+            return self.cache.open(key, reader)
+        except OSError as error:
+            log.warning("the block cache cannot be used for %s: %s", opened.path, error.strerror)
+            return RemoteBlocks(reader)
 
     def _sampled(
         self, op: str, call: Callable[[str], T], backend: str, path: str,
@@ -156,6 +184,11 @@ class Agent:
             page, outlet = spool.page, SpoolOutlet(spool, sink)
         recorder = Recorder(self.node, boot, page, rate=config.sample_metadata_ops)
         return recorder, Shipper(recorder, self.identity, outlet, Pace.of(config), names)
+
+
+def _source_of(backend: Backend, config: Config) -> Source:
+    source = open_backend(backend)
+    return source if source.local else MetaCache(source, config.cache.stale_ttl.total_seconds())
 
 
 def _open_spool(config: TelemetryConfig, node: str, boot: str) -> Spool:

@@ -33,6 +33,7 @@ T = TypeVar("T")
 Handler = Callable[..., Awaitable[T]]
 NAME_BYTES = 255
 FILES_BIG = 2**32
+WAITING_READS = 128
 log = logging.getLogger("warpdrive.mount")
 
 
@@ -72,6 +73,7 @@ class WarpdriveFS(pyfuse3.Operations):
         self._files: dict[int, Handle] = {}
         self._folders: dict[int, list[tuple[bytes, Node, Stat]]] = {}
         self._next_handle = 1
+        self._waiting = trio.CapacityLimiter(WAITING_READS)
 
     def finish(self) -> None:
         """The mount is over: record what programs still had open."""
@@ -128,6 +130,8 @@ class WarpdriveFS(pyfuse3.Operations):
         )
         version = handle.opened.stat.version
         keep = self._keeps_cache and node.version == version
+        if node.version not in ("", version):  # the kernel may still believe in the old size
+            await trio.to_thread.run_sync(pyfuse3.invalidate_inode, inode, True)
         node.version = version
         number = self._number()
         self._files[number] = handle
@@ -140,7 +144,9 @@ class WarpdriveFS(pyfuse3.Operations):
             data = handle.ready(off, size)
             if data is not None:
                 return data
-            return await trio.to_thread.run_sync(handle.read, off, size, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(
+                handle.read, off, size, abandon_on_cancel=True, limiter=self._waiting
+            )
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from None
         except Exception as error:

@@ -47,6 +47,14 @@ class LocalBlocks:
         return data, len(data)
 
 
+class RemoteBlocks(LocalBlocks):
+    """A remote file where there is no cache: all of its bytes are fetched."""
+
+    def fetch(self, offset: int, size: int) -> tuple[bytes, int]:
+        """The bytes; all of them were fetched."""
+        return super().fetch(offset, size)[0], 0
+
+
 class Opened(NamedTuple):
     """What was opened, and by whom."""
 

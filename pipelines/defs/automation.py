@@ -37,7 +37,7 @@ REFRESH_JOB = dg.define_asset_job(
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Objects landed in the last 48 h that are not ingested: one run for all of them.",
 )
-def landed_objects(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+def landed_objects(_context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """One run over the hours that hold something new; the ledger decides what is new."""
     found = settings.config()
     window = ingest.Window(clock.now(), found.lake.retention)
@@ -64,7 +64,7 @@ def landed_objects(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.
     minimum_interval_seconds=30,
     description="Reports follow every ingest and crawl.",
 )
-def reports_follow(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+def reports_follow(_context: dg.RunStatusSensorContext) -> dg.RunRequest:
     """Refresh after an ingest or a crawl; runs that end together share one refresh."""
     minute = clock.now().strftime("%Y-%m-%dT%H:%M")
     return dg.RunRequest(run_key=f"refresh-{minute}")

@@ -1,6 +1,7 @@
 """Telemetry: from the landing zone to `events`, exactly once."""
 
 import dagster as dg
+from pydantic import Field
 
 from lake.schemas import EVENTS, LEDGER, QUARANTINE
 from lake.store import Lake
@@ -17,7 +18,7 @@ class IngestConfig(dg.Config):
 
     replace: bool = True
     """Read the hours again and replace them, also where nothing is new (backfill)."""
-    hours: list[str] = []
+    hours: list[str] = Field(default_factory=list)
     """Exactly these landing hours, of those between the run's partitions."""
 
 

@@ -66,7 +66,7 @@ AGREE = "sums_agree"
         )
     ],
 )  # fmt: skip
-def refresh_results(context: dg.AssetExecutionContext, config: RefreshConfig):  # noqa: ANN201
+def refresh_results(config: RefreshConfig):  # noqa: ANN201
     """Fold, compute, write and publish all results of one as-of."""
     report = refresh.refresh(
         settings.config(),

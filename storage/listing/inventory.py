@@ -20,9 +20,7 @@ from urllib.parse import unquote_to_bytes
 import obstore
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.orc
-import pyarrow.parquet
+from pyarrow import csv, orc, parquet
 
 from storage.config import Inventory
 from storage.errors import BackendError, ConfigError
@@ -119,9 +117,9 @@ def _rows(report: Report, data: bytes) -> Iterator[pa.RecordBatch]:
             schema = [name.strip() for name in report.manifest["fileSchema"].split(",")]
             yield from (_csv_batch(table) for table in _csv(data, schema))
         elif kind == "PARQUET":
-            yield from (_typed_batch(t) for t in _tables(pa.parquet.read_table(io.BytesIO(data))))
+            yield from (_typed_batch(t) for t in _tables(parquet.read_table(io.BytesIO(data))))
         elif kind == "ORC":
-            yield from (_typed_batch(t) for t in _tables(pa.orc.read_table(io.BytesIO(data))))
+            yield from (_typed_batch(t) for t in _tables(orc.read_table(io.BytesIO(data))))
         else:
             raise BackendError(f"inventory {report.name}: fileFormat '{kind}' is not known.")
     except (pa.ArrowException, OSError, EOFError, KeyError, ValueError) as error:
@@ -134,11 +132,11 @@ def _csv(data: bytes, schema: list[str]) -> Iterable[pa.RecordBatch]:
     if not data.strip():
         return []
     text = dict.fromkeys(schema, pa.string())
-    return pa.csv.open_csv(
+    return csv.open_csv(
         io.BytesIO(data),
-        read_options=pa.csv.ReadOptions(column_names=schema),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(column_types=text, strings_can_be_null=True),
+        read_options=csv.ReadOptions(column_names=schema),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(column_types=text, strings_can_be_null=True),
     )
 
 
@@ -185,8 +183,9 @@ def _latest(rows: pa.RecordBatch) -> pa.RecordBatch:
     for name, unwanted in (("islatest", "false"), ("isdeletemarker", "true")):
         for column in rows.schema.names:
             if column.lower() == name:
-                values = pc.utf8_lower(rows[column].cast(pa.string()))
-                rows = rows.filter(pc.not_equal(pc.fill_null(values, ""), unwanted))
+                values = pc.call_function("utf8_lower", [rows[column].cast(pa.string())])
+                wanted = pc.call_function("not_equal", [pc.fill_null(values, ""), unwanted])
+                rows = rows.filter(wanted)
     return rows
 
 

@@ -37,8 +37,10 @@ def _batches(backend: Backend) -> Iterator[pa.RecordBatch]:
 
 
 def _listed(found: pa.RecordBatch) -> pa.RecordBatch:
-    etag = pc.utf8_trim(found["e_tag"].cast(pa.string()), '"')  # pyright: ignore
-    path = pc.replace_substring(found["path"].cast(pa.string()), "\\", "\\\\")
+    quotes = pc.TrimOptions(characters='"')
+    etag = pc.call_function("utf8_trim", [found["e_tag"].cast(pa.string())], quotes)
+    doubled = pc.ReplaceSubstringOptions(pattern="\\", replacement="\\\\")
+    path = pc.call_function("replace_substring", [found["path"].cast(pa.string())], doubled)
     columns = {
         "path": path,
         "size_bytes": found["size"].cast(pa.int64()),

@@ -88,24 +88,33 @@ def _files(root: bytes, unreadable: list[str]) -> Iterator[tuple[str, os.stat_re
     todo = [b""]
     while todo:
         folder = todo.pop()
-        try:
-            with os.scandir(os.path.join(root, folder)) as entries:
-                found = list(entries)
-        except FileNotFoundError:
-            continue
-        except OSError:
-            unreadable.append(path_text(folder))
-            continue
-        for entry in found:
+        for entry in _entries(root, folder, unreadable):
             path = os.path.join(folder, entry.name)
-            try:
-                info = entry.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            except OSError:
-                unreadable.append(path_text(path))
+            info = _lstat(entry, path, unreadable)
+            if info is None:
                 continue
             if stat.S_ISDIR(info.st_mode):
                 todo.append(path)
             elif stat.S_ISREG(info.st_mode):
                 yield path_text(path), info
+
+
+def _entries(root: bytes, folder: bytes, unreadable: list[str]) -> list[os.DirEntry[bytes]]:
+    try:
+        with os.scandir(os.path.join(root, folder)) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
+    except OSError:
+        unreadable.append(path_text(folder))
+        return []
+
+
+def _lstat(entry: os.DirEntry[bytes], path: bytes, unreadable: list[str]) -> os.stat_result | None:
+    try:
+        return entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        unreadable.append(path_text(path))
+        return None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from storage import landing
 from storage.landing import Event
 from warpdrive_agent.counters import CounterPage

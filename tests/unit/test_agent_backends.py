@@ -1,3 +1,5 @@
+# System calls are what is tested here, and names are bytes.
+# ruff: noqa: PTH101, PTH116, PTH118, PTH211
 """A local folder as a backend, and names as text."""
 
 import os
@@ -6,6 +8,7 @@ import stat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from storage import localfiles
 from storage.errors import BackendError
 from storage.localfiles import LocalSource
@@ -40,9 +43,11 @@ def test_bytes_that_are_not_utf8_are_written_as_escapes(raw, text):
 @pytest.fixture(params=["openat2", "walk"])
 def source(tmp_path, request, monkeypatch):
     if request.param == "walk":
+
         def absent(*args):
             localfiles.ctypes.set_errno(38)
             return -1
+
         monkeypatch.setattr(localfiles, "_syscall", absent)
     root = tmp_path / "root"
     (root / "sub").mkdir(parents=True)

@@ -4,6 +4,7 @@ import os
 import pwd
 
 import pytest
+
 from warpdrive_agent.identity import Identity, Who, pod_of
 
 POD = "3f8d6f3e-1111-2222-3333-444455556666"

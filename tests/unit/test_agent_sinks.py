@@ -1,3 +1,6 @@
+# pyright: reportAttributeAccessIssue=false
+# pyright: reportIncompatibleMethodOverride=false
+# pyright: reportArgumentType=false
 """Sinks: where segments go, what happens when they cannot."""
 
 import http.server
@@ -5,6 +8,7 @@ import json
 import threading
 
 import pytest
+
 from storage import landing
 from storage.config import load_config
 from storage.errors import ConfigError, UnknownNameError
@@ -76,7 +80,8 @@ def test_http_posts_bounded_arrays_over_one_connection(server):
 
 
 @pytest.mark.parametrize(
-    ("status", "failure"), [(500, SendError), (503, SendError), (202, SendError), (400, RefusedError)]
+    ("status", "failure"),
+    [(500, SendError), (503, SendError), (202, SendError), (400, RefusedError)],
 )
 def test_http_takes_only_200_for_success(server, status, failure):
     server.answers = [status]

@@ -1,3 +1,6 @@
+# pyright: reportOptionalMemberAccess=false
+# pyright: reportArgumentType=false
+# pyright: reportOptionalOperand=false
 """Spool: what is on disk after a kill, a full disk, a full spool, a second agent."""
 
 import datetime as dt
@@ -5,6 +8,7 @@ import errno
 import os
 
 import pytest
+
 from storage import landing
 from storage.errors import WarpdriveError
 from storage.landing import Event

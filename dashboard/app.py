@@ -1,0 +1,22 @@
+"""Entry of the dashboard: looks, navigation and the error boundary. Run by `serve.py`."""
+
+# First of all imports: a second run of the script during their first import finds them half made.
+import altair  # noqa: F401, ICN001, I001
+import pandas  # noqa: F401, ICN001
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.boundary import one_line_errors
+
+HERE = Path(__file__).parent
+
+st.set_page_config(page_title="WarpDrive", page_icon=str(HERE / "logo.svg"), layout="wide")
+st.html(HERE / "style.css")
+page = st.navigation(
+    [st.Page("app_pages/overview.py", title="Overview", icon=":material/dashboard:", default=True)],
+    position="top",
+)
+with one_line_errors():
+    page.run()

@@ -1,0 +1,82 @@
+"""Values as people read them: short on the page, exact on hover, harmless in a spreadsheet."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from storage.units import format_instant, format_size, parse_instant
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_MARKDOWN = re.compile(r"([\\*_\[\]<>$~#|:!])")
+Row = dict[str, Any]
+
+
+def size(size_bytes: int) -> str:
+    """`55.43 MB`, 1024-based."""
+    return format_size(size_bytes)
+
+
+def exact_size(size_bytes: int) -> str:
+    """`58,124,511 bytes`."""
+    return f"{size_bytes:,} byte{'' if abs(size_bytes) == 1 else 's'}"
+
+
+def change(size_bytes: int) -> str:
+    """A size with its sign: `+1.50 KB`, `-2 B`, `±0 B`."""
+    sign = "±" if size_bytes == 0 else "+" if size_bytes > 0 else "-"
+    return f"{sign}{format_size(abs(size_bytes))}"
+
+
+def count(number: int) -> str:
+    """`1,907`."""
+    return f"{number:,}"
+
+
+def share(part: float | None) -> str:
+    """`97 %`, or a dash where nothing is known."""
+    return "–" if part is None else f"{part:.0%}".replace("%", " %")
+
+
+def day(instant: str | None) -> str:
+    """The UTC day of an instant, or a dash."""
+    return instant[:10] if instant else "–"
+
+
+def minute(at: dt.datetime) -> str:
+    """`2026-11-01 09:30 UTC`."""
+    return f"{at.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def exact_instant(instant: str | None) -> str:
+    """RFC 3339, or an empty text."""
+    return format_instant(parse_instant(instant)) if instant else ""
+
+
+def span(duration: dt.timedelta) -> str:
+    """`42 s`, `12 min`, `5 h`, `3 days`; never negative."""
+    seconds = max(0, int(duration.total_seconds()))
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 2 * 3600:
+        return f"{seconds // 60} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600} h"
+    return f"{seconds // 86400} days"
+
+
+def plain(text: str) -> str:
+    """A text that Markdown shows as it is, but for `code`."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def guarded(rows: Iterable[Row]) -> list[Row]:
+    """Rows whose texts no spreadsheet takes for a formula."""
+    return [{name: _guarded(value) for name, value in row.items()} for row in rows]
+
+
+def _guarded(value: Any) -> Any:
+    dangerous = isinstance(value, str) and value.startswith(FORMULA_STARTS)
+    return f"'{value}" if dangerous else value

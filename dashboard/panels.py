@@ -1,0 +1,38 @@
+"""What pages are put together from: a panel with a chart, its table and its CSV."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import streamlit as st
+
+from dashboard.format import guarded
+from lake.reports import CSV, flat
+from lake.text import as_csv
+
+Row = dict[str, Any]
+
+
+def report_csv(report: str, rows: list[Row]) -> str:
+    """The report as the command line writes it, cells guarded against spreadsheet formulas."""
+    return as_csv(guarded(flat(report, rows)), CSV[report])
+
+
+def heading(title: str, csv_name: str, csv_text: str) -> None:
+    """A panel's title with the download beside it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.subheader(title, anchor=False, width="stretch")
+        st.download_button(
+            "CSV", csv_text, csv_name, "text/csv", key=f"download-{csv_name}", on_click="ignore",
+            icon=":material/download:", help=f"Download {csv_name}",
+        )  # fmt: skip
+
+
+def chart_and_table(chart: alt.Chart | alt.LayerChart, alt_text: str, table: str) -> None:
+    """A chart, and behind a second tab the table with the same numbers."""
+    drawn, listed = st.tabs(["Chart", "Table"])
+    with drawn:
+        st.altair_chart(chart, alt=alt_text)
+    with listed:
+        st.html(table)
