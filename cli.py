@@ -5,6 +5,7 @@ Imports that cost time stand inside the commands that need them.
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import logging
 import os
@@ -15,9 +16,17 @@ from typing import Any, TypeVar
 import click
 
 from storage.errors import UsageError, WarpdriveError
-from storage.units import format_size, parse_days, parse_duration, parse_instant, parse_size
+from storage.units import (
+    MAX_DAYS,
+    format_size,
+    parse_days,
+    parse_duration,
+    parse_instant,
+    parse_size,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
+FIRST_YEAR, LAST_YEAR = 1971, 2199
 COMMON = ("config", "as_of", "tenant", "server")
 
 
@@ -57,7 +66,7 @@ class Asked:
                 "leave --server away."
             )
         self._config, self._tenant = given["config"], given["tenant"]
-        self.as_of = parse_instant(given["as_of"], "--as-of") if given["as_of"] else None
+        self.as_of = _as_of(given["as_of"]) if given["as_of"] else None
 
     @property
     def config(self) -> Any:
@@ -75,6 +84,13 @@ class Asked:
         reader = Reader(self.config, self.as_of)
         _age(reader)
         return reader
+
+
+def _as_of(text: str) -> dt.datetime:
+    at = parse_instant(text, "--as-of")
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise UsageError(f"--as-of '{text}' is not in the years {FIRST_YEAR} to {LAST_YEAR}.")
+    return at
 
 
 def _age(reader: Any) -> None:
@@ -97,6 +113,7 @@ def emit(report: str, rows: list[dict[str, Any]], fmt: str, **how: Any) -> None:
     from lake.text import render
 
     sys.stdout.write(render(report, rows, fmt, **how))
+    sys.stdout.flush()  # a reader who has left is noticed here, not at exit
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -128,7 +145,7 @@ def usage(group_by: str, backend: str, attribution: str, depth: int, fmt: str, *
 
 
 @app.command()
-@click.option("--days", default=90, show_default=True, type=click.IntRange(0),
+@click.option("--days", default=90, show_default=True, type=click.IntRange(0, MAX_DAYS),
               help="Not touched for so many days.")  # fmt: skip
 @click.option("--min-size", default="0", show_default=True, help="At least this size, e.g. 1GB.")
 @backend_option
@@ -495,7 +512,9 @@ def main() -> None:
 
 
 def _fail(text: str, exit_code: int) -> None:
-    click.echo(f"error: {' '.join(text.split())}", err=True)
+    line = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    click.echo(f"error: {shown}", err=True)
     raise SystemExit(exit_code) from None
 
 

@@ -12,7 +12,8 @@ from dashboard.boundary import one_line_errors
 
 HERE = Path(__file__).parent
 
-st.set_page_config(page_title="WarpDrive", page_icon=str(HERE / "logo.svg"), layout="wide")
+st.set_page_config(page_title="WarpDrive", page_icon=str(HERE / "icon.svg"), layout="wide")
+st.logo(str(HERE / "logo.svg"), size="large")
 st.html(HERE / "style.css")
 page = st.navigation(
     [st.Page("app_pages/overview.py", title="Overview", icon=":material/dashboard:", default=True)],

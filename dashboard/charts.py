@@ -15,6 +15,8 @@ MAX_SERIES = 9
 BAR_HEIGHT = 26
 OTHERS = "other backends"
 TICKS = 4
+AROUND = 75  # legend and axis, which Streamlit counts into the height
+GROWTH_HEIGHT = 300
 Row = dict[str, Any]
 
 
@@ -28,7 +30,7 @@ def colours(backends: Sequence[Row]) -> list[str]:
     return names if len(names) <= MAX_SERIES + 1 else [*names[:MAX_SERIES], OTHERS]
 
 
-def teams(usage: Sequence[Row], domain: Sequence[str]) -> alt.Chart | alt.LayerChart:
+def teams(usage: Sequence[Row], domain: Sequence[str]) -> alt.LayerChart:
     """Stored bytes of the largest teams, one bar each, stacked by backend."""
     ranked = team_totals(usage)[:MAX_BARS]
     order = [row["group"] for row in ranked]
@@ -51,13 +53,13 @@ def teams(usage: Sequence[Row], domain: Sequence[str]) -> alt.Chart | alt.LayerC
     ]
     labels = (
         alt.Chart(alt.Data(values=totals))
-        .mark_text(align="left", dx=6)
+        .mark_text(align="left", dx=6, fontSize=12, color="currentColor")
         .encode(y=alt.Y("group:N", sort=order), x="bytes:Q", text="text:N")
     )
-    return (bars + labels).properties(height=BAR_HEIGHT * max(len(order), 4))
+    return _sized(bars + labels, BAR_HEIGHT * max(len(order), 4) + AROUND)
 
 
-def growth(points: Sequence[Row], domain: Sequence[str]) -> alt.Chart | alt.LayerChart:
+def growth(points: Sequence[Row], domain: Sequence[str]) -> alt.LayerChart:
     """Stored bytes per day, stacked by backend, largest at the bottom."""
     rows = [_segment(row) for row in _folded(points, domain, "day")]
     days = sorted({row["day"] for row in rows})
@@ -73,9 +75,8 @@ def growth(points: Sequence[Row], domain: Sequence[str]) -> alt.Chart | alt.Laye
         order=alt.Order("rank:Q"),
         tooltip=_tips(("Day", "day"), ("Backend", "backend"), *_SIZES, ("Files", "files_text")),
     )
-    if len(days) == 1:
-        return base.mark_bar(size=48).properties(height=280)
-    return base.mark_area(line={"strokeWidth": 1.5}, opacity=0.75).properties(height=280)
+    area = base.mark_area(line={"strokeWidth": 1.5}, opacity=0.75)
+    return _sized(alt.layer(base.mark_bar(size=48) if len(days) == 1 else area), GROWTH_HEIGHT)
 
 
 def team_totals(usage: Sequence[Row]) -> list[Row]:
@@ -108,6 +109,10 @@ def _steps(unit: int) -> list[float]:
 _SIZES = (("Stored", "size"), ("Exactly", "exact"))
 
 
+def _sized(chart: alt.LayerChart, height: int) -> alt.LayerChart:
+    return chart.properties(height=height, background="transparent")
+
+
 def _folded(rows: Sequence[Row], domain: Sequence[str], key: str) -> list[Row]:
     """Rows per key and series, in the order of the domain; small backends together."""
     found: dict[tuple[str, str], Row] = {}
@@ -136,7 +141,7 @@ def _tips(*named: tuple[str, str]) -> list[alt.Tooltip]:
 
 def _colour(domain: Sequence[str], rows: Sequence[Row]) -> alt.Color:
     shown = [name for name in domain if any(row["backend"] == name for row in rows)]
-    legend = alt.Legend(title=None, orient="top", values=shown, symbolType="square")
+    legend = alt.Legend(title=None, orient="top", values=shown, **_SQUARES)
     return alt.Color("backend:N", scale=alt.Scale(domain=list(domain)), legend=legend)
 
 
@@ -173,4 +178,5 @@ def _parts(day: str) -> str:
     return f"{int(year)}, {int(month) - 1}, {int(number)}"
 
 
+_SQUARES: dict[str, Any] = {"symbolType": "square", "symbolSize": 110, "symbolOpacity": 1}
 _AXIS: dict[str, Any] = {"grid": False, "labelOverlap": True}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from storage.units import format_instant, format_size, parse_instant
@@ -24,10 +24,11 @@ def exact_size(size_bytes: int) -> str:
     return f"{size_bytes:,} byte{'' if abs(size_bytes) == 1 else 's'}"
 
 
-def change(size_bytes: int) -> str:
-    """A size with its sign: `+1.50 KB`, `-2 B`, `±0 B`."""
-    sign = "±" if size_bytes == 0 else "+" if size_bytes > 0 else "-"
-    return f"{sign}{format_size(abs(size_bytes))}"
+def change(show: Callable[[int], str], by: int, since: str) -> str:
+    """`+1.50 KB in 30 days`, `no change in 30 days`."""
+    if by == 0:
+        return f"no change {since}"
+    return f"{'+' if by > 0 else '-'}{show(abs(by))} {since}"
 
 
 def count(number: int) -> str:
@@ -37,12 +38,12 @@ def count(number: int) -> str:
 
 def share(part: float | None) -> str:
     """`97 %`, or a dash where nothing is known."""
-    return "–" if part is None else f"{part:.0%}".replace("%", " %")
+    return "—" if part is None else f"{part:.0%}".replace("%", " %")
 
 
 def day(instant: str | None) -> str:
     """The UTC day of an instant, or a dash."""
-    return instant[:10] if instant else "–"
+    return instant[:10] if instant else "—"
 
 
 def minute(at: dt.datetime) -> str:

@@ -19,20 +19,24 @@ def report_csv(report: str, rows: list[Row]) -> str:
     return as_csv(guarded(flat(report, rows)), CSV[report])
 
 
-def heading(title: str, csv_name: str, csv_text: str) -> None:
-    """A panel's title with the download beside it."""
+def heading(title: str, csv_name: str, csv_text: str, note: str = "") -> None:
+    """A panel's title and a word about it, with the download at the other end."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.subheader(title, anchor=False, width="stretch")
+        st.subheader(title, anchor=False, width="content")
+        st.caption(note, width="stretch")
         st.download_button(
             "CSV", csv_text, csv_name, "text/csv", key=f"download-{csv_name}", on_click="ignore",
-            icon=":material/download:", help=f"Download {csv_name}",
+            icon=":material/download:", type="tertiary", help=f"Download {csv_name}",
         )  # fmt: skip
 
 
-def chart_and_table(chart: alt.Chart | alt.LayerChart, alt_text: str, table: str) -> None:
-    """A chart, and behind a second tab the table with the same numbers."""
-    drawn, listed = st.tabs(["Chart", "Table"])
-    with drawn:
-        st.altair_chart(chart, alt=alt_text)
-    with listed:
+def panel(name: str, **how: Any) -> Any:
+    """A framed part of a page; `style.css` knows it by its key."""
+    return st.container(border=True, key=f"panel-{name}", **how)
+
+
+def chart_and_table(chart: alt.LayerChart, alt_text: str, table: str) -> None:
+    """A chart, and folded away below it the table with the same numbers."""
+    st.altair_chart(chart, alt=alt_text)
+    with st.expander("Table", icon=":material/table_rows:", type="compact"):
         st.html(table)

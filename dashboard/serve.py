@@ -20,4 +20,5 @@ def serve(config_file: str, port: int) -> None:
     os.environ["PYTHONPATH"] = f"{root}{os.pathsep}{told}" if told else root
     # -P: a folder of the cwd that is named like one of our rooms must not stand in for it.
     python = [sys.executable, "-P", "-m", "streamlit", "run", str(APP)]
-    os.execv(sys.executable, [*python, "--server.address=127.0.0.1", f"--server.port={port}"])
+    python += ["--server.address=127.0.0.1", f"--server.port={port}"]
+    os.execv(sys.executable, python)  # noqa: S606

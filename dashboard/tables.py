@@ -49,7 +49,7 @@ def table(label: str, columns: Sequence[Column], rows: Sequence[Row], *, csv: st
     )
 
 
-def text(name: str, other: str = "–") -> Callable[[Row], Cell]:
+def text(name: str, other: str = "—") -> Callable[[Row], Cell]:
     """A cell that shows a text as it is, `other` for an empty one."""
     return lambda row: Cell(str(row[name] or other))
 

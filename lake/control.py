@@ -13,6 +13,7 @@ from lake.lease import held
 from lake.schemas import AUDIT_LOG, OWNERSHIP_RULES, QUOTAS, TEAMS, Table
 from lake.store import Lake
 from storage.errors import UsageError
+from storage.units import MAX_DAYS
 
 LEASE_WAIT_SECONDS = 30.0
 Row = dict[str, Any]
@@ -93,6 +94,8 @@ def check_quota(new: Row) -> None:
         raise UsageError("team_name is required: name the team with --team.")
     if new["soft_bytes"] < 0 or new["hard_bytes"] < 0:
         raise UsageError("limits must be non-negative.")
+    if new["grace_seconds"] > MAX_DAYS * 86_400:
+        raise UsageError(f"--grace is longer than {MAX_DAYS} days: leave it away for no end.")
     if new["hard_bytes"] and new["soft_bytes"] > new["hard_bytes"]:
         raise UsageError(
             f"soft_limit must be <= hard_limit: {new['soft_bytes']} > {new['hard_bytes']} bytes."

@@ -39,6 +39,11 @@ class Generation:
             found: list[Row] = json.loads(read_bytes(self.root, self.documents[name]))
         except FileNotFoundError as error:
             raise LakeError(f"{error}: newer results are published: ask again.") from None
+        except ValueError as error:
+            raise LakeError(
+                f"{self.root}/{self.documents[name]} is damaged ({error}): "
+                "run `warpdrive refresh` to publish again."
+            ) from None
         return found
 
 
@@ -62,9 +67,14 @@ def current(lake_root: str) -> Generation:
 
 
 def read_bytes(root: str, name: str) -> bytes:
-    """An object below a published root. Raises FileNotFoundError."""
+    """An object below a published root. Raises FileNotFoundError, LakeError."""
     if "://" not in root:
-        return (Path(root) / name).read_bytes()
+        try:
+            return (Path(root) / name).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise LakeError(f"{root}/{name}: cannot be read: {error.strerror}.") from None
     from storage.objectstore import get, open_store
 
     return get(open_store(root), name)

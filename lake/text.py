@@ -120,12 +120,16 @@ def render(
 
 def as_csv(rows: Iterable[Row], columns: tuple[str, ...]) -> str:
     """RFC 4180 with LF and a header."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow(_csv_value(name, row[name]) for name in columns)
-    return out.getvalue()
+    # A lone \r must be quoted too, which csv does only where \r is part of the line end.
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\r\n")
+    lines = []
+    for values in (columns, *([_csv_value(n, row[n]) for n in columns] for row in rows)):
+        writer.writerow(values)
+        lines.append(out.getvalue().removesuffix("\r\n"))
+        out.seek(0)
+        out.truncate()
+    return "\n".join([*lines, ""])
 
 
 def _csv_value(name: str, value: Any) -> Any:
@@ -139,7 +143,7 @@ def _table(report: str, rows: list[Row], title: str) -> str:
     cells = tuple(cell for cell in cells if not rows or cell.column in rows[0])
     if rows and "team" in rows[0] and report == "growth":
         cells = (cells[0], Cell("TEAM", -20, "team"), *cells[1:])
-    lines = [title or heading, RULE]
+    lines = [_plain(title) or heading, RULE]
     lines.append(" ".join(_aligned(cell.heading, cell.width) for cell in cells).rstrip())
     for row in rows:
         shown = (_aligned(_plain(cell.show(row[cell.column])), cell.width) for cell in cells)

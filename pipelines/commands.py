@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lake.store import Lake
-from pipelines import importing, run
-from pipelines.ingest import SKEWED, Window, imported_prefixes, pending_hours
+from pipelines import importing
+from pipelines.ingest import SKEWED, Window, imported_prefixes, ledger, pending_hours
 from storage import clock
 from storage.config import Config
 from storage.errors import LakeError, UsageError, WarpdriveError
 from storage.landing import hour_of
 from storage.objectstore import open_store
-from storage.units import format_size, parse_instant
+from storage.units import MAX_DAYS, format_size, parse_instant
 
 WATCH_SECONDS = 15
 Row = dict[str, Any]
@@ -27,6 +27,8 @@ def ingest(config: Config, paths: Sequence[str]) -> str:
     hours = _pending(config)
     if not hours:
         return f"{landed}Nothing new has landed."
+    from pipelines import run  # Dagster: seconds of import, after everything that may be refused
+
     found = run.ingest(config, hours, replace=False)
     return (
         f"{landed}Ingested {found['new_rows']} events from {found['objects']} objects "
@@ -47,8 +49,14 @@ def import_files(config: Config, paths: Sequence[str]) -> str:
 
 def reingest(config: Config, hours: Sequence[str]) -> str:
     """Replace landing hours from their objects; a line that says so."""
-    found = run.ingest(config, hours, replace=True)
-    return f"Ingested {len(hours)} landing hours again; {found['new_rows']} events were new."
+    from pipelines import run
+
+    known = _known(config)
+    there = [hour for hour in hours if hour in known]
+    if not there:
+        return "Nothing has landed in those hours."
+    found = run.ingest(config, there, replace=True)
+    return f"Ingested {len(there)} landing hours again; {found['new_rows']} events were new."
 
 
 def hours_between(start: str, end: str) -> list[str]:
@@ -56,7 +64,9 @@ def hours_between(start: str, end: str) -> list[str]:
     if not start:
         raise UsageError("--to needs --from: name the first landing hour, e.g. 2026-11-01T00:00Z.")
     first = parse_instant(start, "--from").replace(minute=0, second=0, microsecond=0)
-    last = parse_instant(end, "--to") if end else clock.now()
+    last = min(parse_instant(end, "--to") if end else clock.now(), clock.now())
+    if last - first > dt.timedelta(days=MAX_DAYS):
+        raise UsageError(f"--from '{start}' is more than {MAX_DAYS} days before --to.")
     if first >= last:
         raise UsageError(f"--from '{start}' is not before --to '{end or 'now'}'.")
     count = -(-(last - first) // dt.timedelta(hours=1))
@@ -72,6 +82,8 @@ def crawl(
 
 
 def _crawl_one(config: Config, name: str, as_of: dt.datetime | None, *, allow_removal: bool) -> Row:
+    from pipelines import run
+
     try:
         return run.crawl(config, name, as_of, allow_removal=allow_removal)
     except WarpdriveError as error:
@@ -83,6 +95,8 @@ def _crawl_one(config: Config, name: str, as_of: dt.datetime | None, *, allow_re
 
 def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool) -> str:
     """Publish all reports; a line that says so."""
+    from pipelines import run
+
     found = run.refresh(config, as_of, rebuild=rebuild)
     lag = found.get("ingest_lag_seconds")
     return (
@@ -102,6 +116,12 @@ def watch(config: Config, say: Callable[[str], None]) -> None:
                 say(refresh(config, None, rebuild=False))
         except LakeError as error:  # busy: the other one does the work
             say(str(error))
+
+
+def _known(config: Config) -> set[str]:
+    """Landing hours that were ingested or hold what is to be."""
+    rows = ledger(Lake(config.lake.root))
+    return {*rows["hour"].to_list(), *_pending(config)}
 
 
 def _pending(config: Config) -> list[str]:

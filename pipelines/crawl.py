@@ -161,7 +161,10 @@ def _before(lake: Lake, backend: str) -> _Progress:
     newest = counted.sort("snapshot_at").tail(1)
     return _Progress(
         files=files,
-        number=int(str(rows["listing"].max() or 0)),
+        # The number of changes that were undone is not used again: Delta has seen it committed.
+        number=max(
+            int(str(rows["listing"].max() or 0)), lake.app_version(FILE_CHANGES, f"crawl:{backend}")
+        ),
         held_at=newest["snapshot_at"][0] if newest["state"].to_list() == ["held"] else None,
         newest=newest["snapshot_at"][0] if newest.height else None,
     )
@@ -250,7 +253,7 @@ def _commit(lake: Lake, backend: str, progress: _Progress) -> None:
 
 
 def _failed(lake: Lake, progress: _Progress, result: CrawlResult, error: str) -> None:
-    log.error("crawl of %s failed: %s", result.backend, error)
+    log.info("crawl of %s failed: %s", result.backend, error)
     result.state, result.error = "failed", error
     now = clock.now()
     row = {

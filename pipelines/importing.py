@@ -9,19 +9,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-import zstandard
-
 from storage.errors import UsageError
-from storage.landing import MAX_ZSTD_WINDOW_BYTES, SUFFIXES, compress, import_name
+from storage.landing import SUFFIXES, compress, import_name, unzstd
 from storage.objectstore import put_if_absent
 
 PART_BYTES = 32 * 1024**2
 CHUNK_BYTES = 1024**2
+PACKED_CHUNK_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def import_file(store: Any, path: Path, hour: str, known: Mapping[int, set[str]]
             digest = hashlib.sha256()
             _skip(stream, start, digest)
             landed = [_land(store, hour, part, digest, end) for part, end in _parts(stream, start)]
-    except (OSError, EOFError, zstandard.ZstdError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UsageError(f"{path}: cannot be read: {error}.") from None
     return Imported(path, len(landed), sum(landed), start)
 
@@ -75,10 +75,35 @@ def open_events(path: Path) -> IO[bytes]:
     if path.name.endswith(".gz"):
         return cast("IO[bytes]", gzip.open(path, "rb"))
     if path.name.endswith(".zst"):
-        reader = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
-        stream = reader.stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
-        return io.BufferedReader(cast("io.RawIOBase", stream))
+        return io.BufferedReader(_Unzstd(path))
     return path.open("rb")
+
+
+class _Unzstd(io.RawIOBase):
+    """A zstd file as a stream of what is in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._parts = unzstd(iter(lambda: self._file.read(PACKED_CHUNK_BYTES), b""))
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._left:
+            part = next(self._parts, None)
+            if part is None:
+                return 0
+            self._left = memoryview(part)
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _start(stream: Any, known: Mapping[int, set[str]]) -> int:
@@ -100,7 +125,7 @@ def _start(stream: Any, known: Mapping[int, set[str]]) -> int:
         if digest.hexdigest() in known[end]:
             following = stream.peek(1)[:1]
             whole = line_start == offset or not following
-            start = offset if whole else offset + 1 if following == b"\n" else line_start
+            start = offset if whole else offset + 1 if following in (b"\n", b"\r") else line_start
     return start
 
 

@@ -219,7 +219,9 @@ class Identities:
 
     @staticmethod
     def _keys(row: Row) -> list[tuple[Any, ...]]:
-        keys: list[tuple[Any, ...]] = [("bytes", row["sha256"])] if row["sha256"] else []
+        if not row["sha256"]:  # damaged: it holds no events that it could count for
+            return []
+        keys: list[tuple[Any, ...]] = [("bytes", row["sha256"])]
         if row["boot"]:
             keys.append(("range", row["node"], row["boot"], row["first_seq"], row["last_seq"]))
         return keys

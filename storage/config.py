@@ -6,6 +6,7 @@ Standard library and PyYAML only: this module is on the path of every command.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ConfigError, UnknownNameError, UsageError
-from storage.units import parse_duration, parse_size
+from storage.units import MAX_DAYS, parse_duration, parse_size
 from storage.yamlfile import Section, load
 
+log = logging.getLogger(__name__)
 SINKS = ("objectstore", "http", "file", "stdout", "nop", "memory")
 LEVELS = ("fast", "per-open", "exact")
 RUNNERS = ("inline", "processes", "ray")
@@ -209,9 +211,12 @@ def _positive(section: Section, key: str, default: dt.timedelta) -> dt.timedelta
 
 
 def _lake(section: Section, folder: Path) -> LakeConfig:
+    retention = _positive(section, "retention", dt.timedelta(days=400))
+    if retention > dt.timedelta(days=MAX_DAYS):
+        raise section.error("retention", f"is longer than {MAX_DAYS}d.")
     found = LakeConfig(
         root=_path(folder, section.text("root", "./lake")),
-        retention=_positive(section, "retention", dt.timedelta(days=400)),
+        retention=retention,
         buckets=section.integer("buckets", 64, minimum=1),
     )
     section.finish()
@@ -220,10 +225,10 @@ def _lake(section: Section, folder: Path) -> LakeConfig:
 
 def _telemetry(section: Section, folder: Path, cache_path: str) -> TelemetryConfig:
     landing = _path(folder, section.text("landing", "./landing"))
-    default_sink = "objectstore" if section.has("landing") or not section.has("sink") else "nop"
-    sink = section.choice("sink", default_sink, SINKS) if section.text("sink") else default_sink
+    enabled = section.flag("enabled", default=False)
+    sink = section.choice("sink", "nop", SINKS) if section.text("sink") else _sink(section, enabled)
     found = TelemetryConfig(
-        enabled=section.flag("enabled", False),
+        enabled=enabled,
         sink=sink,
         landing=landing,
         level=section.choice("level", "fast", LEVELS),
@@ -239,6 +244,18 @@ def _telemetry(section: Section, folder: Path, cache_path: str) -> TelemetryConf
     )
     section.finish()
     return found
+
+
+def _sink(section: Section, enabled: bool) -> str:
+    """No sink named: the landing zone if there is one, else nowhere, and that is said."""
+    if section.has("landing"):
+        return "objectstore"
+    if enabled:
+        log.warning(
+            "%s: neither this nor telemetry.landing is set: events are thrown away. "
+            "Set telemetry.landing to keep them.", section.place("sink"),
+        )  # fmt: skip
+    return "nop"
 
 
 def _cache(section: Section, folder: Path) -> CacheConfig:

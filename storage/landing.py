@@ -14,7 +14,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
@@ -25,6 +25,7 @@ IMPORT_NODE = "@import"
 SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl", ".json", ".json.gz", ".json.zst")
 ZSTD_LEVEL = 3
 MAX_ZSTD_WINDOW_BYTES = 8 * 1024**2
+_STEP_BYTES = 4096
 _SEGMENT = re.compile(r"([0-9a-f]{16})-(\d+)-(\d+)\.jsonl\.zst")
 _IMPORT = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)\.jsonl\.zst")
 _FOLDERS = re.compile(r"(?:.*/)?dt=(\d{4}-\d{2}-\d{2})/hour=(\d{2})/(?:node=([^/]*)/)?([^/]+)")
@@ -165,17 +166,38 @@ def decompress(name: str, data: bytes, max_bytes: int) -> bytes:
 
 
 def _unzstd(data: bytes, max_bytes: int) -> bytes:
-    reader = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
+    parts, size = [], 0
+    for part in unzstd(data[i : i + _STEP_BYTES] for i in range(0, len(data), _STEP_BYTES)):
+        size += len(part)
+        parts.append(_within(part, max_bytes - (size - len(part))))
+    return b"".join(parts)
+
+
+def unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of zstd frames. Raises ValueError if damaged or cut short.
+
+    Pass small chunks: what comes of one is bounded by its length only.
+    """
+    # zstandard's own stream readers take a frame that is cut short for the end of the data.
+    decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW_BYTES)
+    frame = decompressor.decompressobj()
     try:
-        with reader.stream_reader(data, read_across_frames=True) as stream:
-            found = _within(stream.read(max_bytes + 1), max_bytes)
+        for chunk in chunks:
+            rest = chunk
+            while rest:
+                frame = decompressor.decompressobj() if frame.eof else frame
+                yield frame.decompress(rest)
+                rest = frame.unused_data
     except zstandard.ZstdError as error:
         raise ValueError(f"damaged zstd: {error}") from None
-    return found
+    if not frame.eof:
+        raise ValueError("damaged zstd: ends before its end")
 
 
 def _ungzip(data: bytes, max_bytes: int) -> bytes:
     parts, size = [], 0
+    if not data:
+        raise ValueError("damaged gzip: it is empty")
     while data:
         member = zlib.decompressobj(wbits=31)
         try:

@@ -125,8 +125,10 @@ class ObjectSource:
             raise PermissionError(errno.EACCES, first_line(error)) from None
         except obstore.exceptions.PreconditionError:
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from None
-        except BaseError as error:
-            raise OSError(errno.EIO, first_line(error)) from None
+        except BaseError as error:  # LIST has one error for everything
+            refused = "status code: 403" in str(error) or "status code: 401" in str(error)
+            code = errno.EACCES if refused else errno.EIO
+            raise OSError(code, first_line(error)) from None
 
     def _add(self, entries: dict[str, Entry], key: str, found: Stat, prefix: str | None) -> None:
         name = key.removeprefix(prefix or "")

@@ -58,15 +58,21 @@ def put_if_absent(store: ObjectStore, name: str, data: bytes) -> bool:
 
 
 def get(store: ObjectStore, name: str) -> bytes:
-    """The whole object. Raises FileNotFoundError."""
-    return obstore.get(store, name).bytes().to_bytes()
+    """The whole object. Raises FileNotFoundError, BackendError."""
+    try:
+        return obstore.get(store, name).bytes().to_bytes()
+    except BaseError as error:
+        raise BackendError(f"{name}: cannot be read: {first_line(error)}.") from None
 
 
 def listed(store: ObjectStore, prefix: str = "") -> Iterator[ObjectInfo]:
-    """Every object below a folder, in no promised order."""
-    for batch in obstore.list(store, prefix=prefix or None):
-        for meta in batch:
-            yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
+    """Every object below a folder, in no promised order. Raises BackendError."""
+    try:
+        for batch in obstore.list(store, prefix=prefix or None):
+            for meta in batch:
+                yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
+    except BaseError as error:
+        raise BackendError(f"{prefix or store}: cannot be listed: {first_line(error)}.") from None
 
 
 def folders(store: ObjectStore, prefix: str = "") -> list[str]:

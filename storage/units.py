@@ -11,6 +11,7 @@ from storage.errors import UsageError
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 MAX_BYTES = 2**63 - 1
 MAX_DAYS = 36_500
+MAX_DIGITS = 40
 _SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGTP]?B)?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
 _SECONDS = {
@@ -30,10 +31,8 @@ def parse_size(text: str | int, what: str = "size") -> int:
     if stripped == "":
         return 0
     match = _SIZE.fullmatch(stripped)
-    if match is None:
-        raise _bad_size(text, what)
-    number, unit = match.groups()
-    if unit is None and "." in number:
+    number, unit = match.groups() if match else ("", None)
+    if not number or len(number) > MAX_DIGITS or (unit is None and "." in number):
         raise _bad_size(text, what)
     power = 1024 ** UNITS.index((unit or "B").upper())
     size = int(number) * power if number.isdigit() else int(float(number) * power)
@@ -84,7 +83,7 @@ def parse_duration(text: str | float, what: str = "duration") -> dt.timedelta:
 def parse_days(text: str, what: str = "days") -> int:
     """Whole days from `30` or `30d`. Raises UsageError for anything else, negatives included."""
     digits = text.strip().removesuffix("d")
-    if not (digits.isascii() and digits.isdigit()) or int(digits) > MAX_DAYS:
+    if not re.fullmatch(r"[0-9]{1,9}", digits) or int(digits) > MAX_DAYS:
         raise UsageError(f"{what} '{text}' is not a number of days: write 30 or 30d.")
     return int(digits)
 

@@ -145,7 +145,7 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Section:
     try:
         node = loader.get_single_node()
         value = {} if node is None else _build(node, loader, str(file), environ)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not valid YAML: {' '.join(str(error).split())}.") from None
     finally:
         loader.dispose()

@@ -28,6 +28,7 @@ from warpdrive_agent.handle import (
 )
 from warpdrive_agent.identity import Identity, Who
 from warpdrive_agent.metacache import MetaCache
+from warpdrive_agent.metrics import MeteredSource, Metrics
 from warpdrive_agent.outlet import DirectOutlet, Outlet, SpoolOutlet
 from warpdrive_agent.recorder import NoRecorder, Recorder, new_boot
 from warpdrive_agent.shipper import Pace, Shipper
@@ -46,7 +47,8 @@ class Agent:
         self.config = config
         self.node = node or socket.gethostname()
         self.keeps_cache = config.telemetry.level == "fast"
-        self.sources = {b.name: _source_of(b, config) for b in config.backends}
+        self.metrics = Metrics()
+        self.sources = {b.name: _source_of(b, config, self.metrics) for b in config.backends}
         self.cache = BlockCache(config.cache) if self._is_remote() else None
         self.identity = Identity()
         self._handles: dict[int, Handle] = {}
@@ -103,6 +105,10 @@ class Agent:
             + sum(handle.delivered for handle in list(self._handles.values())),
             "open_handles": len(self._handles),
         }
+
+    def telemetry_problem(self) -> str:
+        """Why events are not delivered at the moment; empty where they are."""
+        return self._shipper.outlet.problem
 
     def close(self, seconds: float = 5.0) -> bool:
         """Close what is open, flush, upload; whether all was delivered. Twice is harmless."""
@@ -186,9 +192,11 @@ class Agent:
         return recorder, Shipper(recorder, self.identity, outlet, Pace.of(config), names)
 
 
-def _source_of(backend: Backend, config: Config) -> Source:
+def _source_of(backend: Backend, config: Config, metrics: Metrics) -> Source:
     source = open_backend(backend)
-    return source if source.local else MetaCache(source, config.cache.stale_ttl.total_seconds())
+    if source.local:
+        return source
+    return MetaCache(MeteredSource(source, metrics), config.cache.stale_ttl.total_seconds())
 
 
 def _open_spool(config: TelemetryConfig, node: str, boot: str) -> Spool:

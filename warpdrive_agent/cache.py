@@ -10,7 +10,7 @@ import errno
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,9 +88,7 @@ class CachedObject:
             if self.file.states[block] != UNCHECKED or not self.file.check(block):
                 flight.fetched = True
                 length = self.file.length(block)
-                data = fetch(block * self.file.block_bytes, length)
-                if len(data) != length:
-                    raise OSError(errno.EIO, f"{len(data)} bytes came instead of {length}")
+                data = _whole(fetch, block * self.file.block_bytes, length)
                 self._keep(block, data, flight, state)
         except OSError as error:
             flight.error = error
@@ -163,6 +161,20 @@ class CachedBlocks:
             missed += end - start if self._was_fetched(block, flight) else 0
         self._count(size - missed, missed)
         return b"".join(parts), size - missed
+
+    def fill(self, stop: threading.Event) -> Iterator[int]:
+        """Bring every block; yields the length of each once it is there. Raises OSError."""
+        for block in range(self._file.blocks):
+            if stop.is_set():
+                return
+            flight = self._shared.want(block, self._reader.read)
+            if flight is not None:
+                flight.done.wait()
+                if flight.error is not None:
+                    raise flight.error
+                if flight.data is not None:
+                    raise OSError(errno.ENOSPC, "the cache is full")
+            yield self._file.length(block)
 
     def close(self) -> None:
         """Let go; what is cached stays. Twice is harmless."""
@@ -281,3 +293,11 @@ class BlockCache:
     def _retire(self, shared: CachedObject) -> None:
         self.counts.guesses_wasted += shared.file.states.count(GUESSED)
         self.pool.submit(shared.retire, GUESS)
+
+
+def _whole(fetch: Fetch, offset: int, length: int) -> bytes:
+    """All bytes of a block: a short body is an error and is never cached."""
+    data = fetch(offset, length)
+    if len(data) != length:
+        raise OSError(errno.EIO, f"{len(data)} bytes came instead of {length}")
+    return data

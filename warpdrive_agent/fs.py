@@ -39,17 +39,25 @@ log = logging.getLogger("warpdrive.mount")
 
 def guarded(handler: Handler[T]) -> Handler[T]:
     """Turn every failure of a handler into an errno."""
+    name = handler.__name__
+
+    async def timed(fs: WarpdriveFS, *args: Any) -> T:
+        begin = time.perf_counter()
+        try:
+            return await handler(fs, *args)
+        finally:
+            fs.metrics.fuse_operation(name).observe(time.perf_counter() - begin)
 
     @functools.wraps(handler)
     async def run(*args: Any) -> T:
         try:
-            return await handler(*args)
+            return await timed(*args)
         except FUSEError:
             raise
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from None
         except Exception:
-            log.exception("%s failed", handler.__name__)
+            log.exception("%s failed", name)
             raise FUSEError(errno.EIO) from None
 
     return run
@@ -64,7 +72,9 @@ class WarpdriveFS(pyfuse3.Operations):
 
     def __init__(self, agent: Agent, *, level: str, remote_seconds: float) -> None:
         super().__init__()
+        self.metrics = agent.metrics
         self._agent = agent
+        self._reads = agent.metrics.fuse_operation("read")
         self._names = Namespace(agent.config.backends)
         self._direct = level == "exact"
         self._keeps_cache = level == "fast"
@@ -139,20 +149,22 @@ class WarpdriveFS(pyfuse3.Operations):
 
     async def read(self, fh: int, off: int, size: int) -> bytes | memoryview:
         """Bytes of an open file, fewer than asked only at its end."""
+        begin = time.perf_counter()
         try:
             handle = self._files[fh]
-            data = handle.ready(off, size)
-            if data is not None:
-                return data
-            return await trio.to_thread.run_sync(
-                handle.read, off, size, abandon_on_cancel=True, limiter=self._waiting
-            )
+            data: bytes | memoryview | None = handle.ready(off, size)
+            if data is None:
+                data = await trio.to_thread.run_sync(
+                    handle.read, off, size, abandon_on_cancel=True, limiter=self._waiting
+                )
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from None
         except Exception as error:
             if not isinstance(error, KeyError):
                 log.exception("read failed")
             raise FUSEError(errno.EBADF if isinstance(error, KeyError) else errno.EIO) from None
+        self._reads.observe(time.perf_counter() - begin)
+        return data
 
     @guarded
     async def release(self, fh: int) -> None:

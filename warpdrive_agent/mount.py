@@ -17,6 +17,7 @@ from warpdrive_agent.agent import Agent
 from warpdrive_agent.capability import may_allow_other, mount_problem
 from warpdrive_agent.mountpoint import prepare, tune, unmount
 from warpdrive_agent.segments import private_folder
+from warpdrive_agent.statusserver import StatusServer
 
 CLOSE_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
@@ -72,12 +73,16 @@ def _serve(config: Config, ready: Callable[[], None]) -> None:
                 f"{config.mount_point} cannot be mounted: {error}: see the line above, "
                 "or ask `warpdrive doctor`."
             ) from None
+        server = None
         try:
+            server = StatusServer(agent)
             trio.run(_loop, config.mount_point, ready)
         finally:
             unmount(config.mount_point)
             pyfuse3.close(unmount=True)
             fs.finish()
+            if server is not None:
+                server.close()
     finally:
         agent.close(CLOSE_SECONDS)
 

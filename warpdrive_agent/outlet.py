@@ -38,6 +38,11 @@ class Outlet(Protocol):
         """Segments that the sink has acknowledged."""
         ...
 
+    @property
+    def problem(self) -> str:
+        """Why nothing is delivered at the moment; empty where it is."""
+        ...
+
     def start(self) -> None:
         """Start what runs beside the flusher."""
         ...
@@ -78,6 +83,11 @@ class SpoolOutlet:
         """Segments that the sink has acknowledged."""
         return self._uploader.uploaded
 
+    @property
+    def problem(self) -> str:
+        """Why the sink does not take segments; empty where it does."""
+        return self._uploader.problem
+
     def start(self) -> None:
         """Start the uploader."""
         self._uploader.start()
@@ -104,6 +114,7 @@ class DirectOutlet:
     prompt = True
     waiting_bytes = 0
     uploaded = 0
+    problem = ""
 
     def __init__(self, sink: DirectSink, page: CounterPage) -> None:
         self._sink = sink

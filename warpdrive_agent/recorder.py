@@ -62,6 +62,13 @@ class Recorder:
         if len(self._queue) < self._limit:
             self._queue.append((seq, raw))
 
+    def number(self) -> int:
+        """The next sequence number, for an event that goes past the queue."""
+        seq = next(self._next)
+        self._cells[seq % SLOTS] = seq
+        self.taken += 1
+        return seq
+
     def sample(self, raw: Raw) -> None:
         """Record a `stat` or `list`, at the sampling rate."""
         if self._random() < self.rate:
@@ -109,6 +116,13 @@ class NoRecorder(Recorder):
 
     def record(self, raw: Raw) -> None:
         """Nothing."""
+
+    def number(self) -> int:
+        """The next sequence number, for an event that goes past the queue."""
+        seq = next(self._next)
+        self._cells[seq % SLOTS] = seq
+        self.taken += 1
+        return seq
 
     def sample(self, raw: Raw) -> None:
         """Nothing."""

@@ -93,7 +93,6 @@ class Shipper:
         self._stop.set()
         if self._thread.is_alive():
             self._thread.join(seconds / 2)
-        self._heartbeat()
         self.recorder.close()
         clean = self._last_flush()
         delivered = self.outlet.close(deadline - time.monotonic(), clean=clean)
@@ -102,7 +101,7 @@ class Shipper:
     def _last_flush(self) -> bool:
         try:
             self.flush()
-            self.outlet.seal()
+            self._farewell()
         except OSError as error:
             log.warning("telemetry: the spool cannot be written at shutdown: %s", error)
             return False
@@ -190,6 +189,19 @@ class Shipper:
         self._count_drops()
         at = time.time_ns()
         self.recorder.record(("agent", "", "", None, at, 0, 0, 1, 0, "", 0, False, None))
+
+    def _farewell(self) -> None:
+        """A last heartbeat, after which nothing is recorded: its drops are final."""
+        for _ in range(2):  # sealing it may push the oldest segment out of a full spool
+            self._count_drops()
+            self._count_drops()
+            raw: Raw = ("agent", "", "", None, time.time_ns(), 0, 0, 1, 0, "", 0, False, None)
+            with self._lock:
+                self._batch.append(self._event(self.recorder.number(), raw))
+                self._round(final=True)
+                self.outlet.seal()
+            if self.drops == self._told_drops:
+                return
 
     def _count_drops(self) -> None:
         """Drops that were seen twice: an event between numbering and queueing looks like one."""

@@ -22,6 +22,7 @@ class Uploader:
     def __init__(self, spool: Spool, sink: SpooledSink) -> None:
         self.uploaded = 0
         self.failures = 0
+        self.problem = ""
         self._spool = spool
         self._sink = sink
         self._wake = threading.Event()
@@ -85,10 +86,12 @@ class Uploader:
                 self._spool.forget(name)
                 self.uploaded += 1
         self.failures = 0
+        self.problem = ""
         return True
 
     def _failed(self, why: str) -> bool:
         self.failures += 1
+        self.problem = why
         if self.failures in (1, 10) or self.failures % 100 == 0:
             log.warning("telemetry: a segment waits in the spool: %s", why)
         return False

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import charts, data, panels
+from dashboard import charts, columns, data, panels
 from dashboard import format as fmt
 from dashboard.boundary import one_line_errors
-from dashboard.tables import Cell, Column, card, table, text
+from dashboard.tables import Cell, card, table
 from storage import clock
 from storage.config import Config
 
@@ -20,10 +20,7 @@ PERIOD = "90 days"
 OLD = dt.timedelta(hours=24)
 MAX_SEGMENTS = 6
 UNASSIGNED = "unassigned"
-WORST_FIRST = {"EXCEEDED": 0, "WARNING": 1, "OK": 2}
-MARKS = {"EXCEEDED": "wd-bad", "WARNING": "wd-warn", "OK": "wd-good"}
-STATES = {"complete": "wd-good", "failed": "wd-bad"}
-Row = dict[str, Any]
+NOTHING = {"files": 0, "bytes": 0}
 
 
 def show() -> None:
@@ -42,13 +39,13 @@ def show() -> None:
         return
     totals(found, backend)
     over_quota(found)
-    left, right = st.columns([6, 5], gap="medium")
+    left, right = st.columns([6, 5], gap="small")
     domain = charts.colours(found.backends)
-    with left, st.container(border=True, height="stretch"):
+    with left, panels.panel("teams", height="stretch"):
         by_team(found, domain)
-    with right, st.container(border=True, height="stretch"):
+    with right, panels.panel("growth", height="stretch"):
         trend(found, domain, period)
-    with st.container(border=True):
+    with panels.panel("backends"):
         by_backend(found, backend)
 
 
@@ -104,13 +101,15 @@ def totals(found: data.Overview, backend: str) -> None:
     groups = charts.team_totals(found.usage)
     teams = [row for row in groups if row["group"] != UNASSIGNED]
     unowned = sum(row["bytes"] for row in groups if row["group"] == UNASSIGNED)
-    moved = found.month[-1]["bytes"] - found.month[0]["bytes"] if found.month else 0
+    first, last = (found.month[0], found.month[-1]) if found.month else (NOTHING, NOTHING)
+    since = f"in {data.CHANGE_DAYS} days"
     shown = [row for row in found.backends if backend in ("", row["name"])]
     bad = sum(row["state"] not in ("complete", "never crawled") for row in shown)
     cards = (
         card("Stored", Cell(fmt.size(stored), fmt.exact_size(stored)),
-             f"{fmt.change(moved)} in {data.CHANGE_DAYS} days"),
-        card("Files", Cell(fmt.count(files), f"{fmt.count(files)} files")),
+             fmt.change(fmt.size, last["bytes"] - first["bytes"], since)),
+        card("Files", Cell(fmt.count(files)),
+             fmt.change(fmt.count, last["files"] - first["files"], since)),
         card("Backends", Cell(fmt.count(len(shown))),
              f"{bad} need attention" if bad else "all crawls complete"),
         card("Teams", Cell(fmt.count(len(teams))), f"{fmt.size(unowned)} unassigned"),
@@ -120,73 +119,43 @@ def totals(found: data.Overview, backend: str) -> None:
 
 def over_quota(found: data.Overview) -> None:
     """Teams at or over a limit, worst first; nothing but a line where all is well."""
-    ranked = sorted(
-        found.quota,
-        key=lambda row: (WORST_FIRST.get(row["status"], 0), -_filled(row), row["team"]),
-    )
+    ranked = sorted(found.quota, key=columns.worst_first)
     over = [row for row in ranked if row["status"] != "OK"]
     if not over:
         none = "No quota is set: `warpdrive quota set` sets one."
         st.caption(f"All {len(ranked)} quotas are kept." if ranked else none)
         return
-    columns = (
-        Column("Team", text("team")),
-        Column("Backend", text("backend", "all together")),
-        Column("Status", lambda row: Cell(row["status"].lower(), mark=MARKS[row["status"]])),
-        Column("Stored", _sized("usage_bytes"), number=True),
-        Column("Of its limit", _limit_cell),
-        Column("Soft limit", _sized("soft_bytes"), number=True),
-        Column("Hard limit", _sized("hard_bytes"), number=True),
-        Column("Grace until", _instant("grace_until_at")),
-    )
-    with st.container(border=True):
-        panels.heading("Over quota", "quota.csv", panels.report_csv("quota", ranked))
-        st.html(table("Teams over quota", columns, over, csv="quota.csv"))
-        st.caption(f"{len(over)} of {len(ranked)} quotas are crossed.")
+    with panels.panel("quota"):
+        note = f"{len(over)} of {len(ranked)} quotas are crossed"
+        panels.heading("Over quota", "quota.csv", panels.report_csv("quota", ranked), note)
+        st.html(table("Teams over quota", columns.QUOTA, over, csv="quota.csv"))
 
 
 def by_team(found: data.Overview, domain: list[str]) -> None:
     """Storage by team: bars, table, CSV."""
-    panels.heading("Storage by team", "usage.csv", panels.report_csv("usage", found.usage))
-    groups = charts.team_totals(found.usage)
-    columns = (
-        Column("Team", text("group")),
-        Column("Backend", text("backend")),
-        Column("Files", _counted("files"), number=True),
-        Column("Stored", _sized("bytes"), number=True),
-        Column("Read", _sized("bytes_read"), number=True),
-        Column("Last access", _instant("last_access_at")),
-    )
-    if not groups:
+    teams = len(charts.team_totals(found.usage))
+    cut = f"the {charts.MAX_BARS} largest of {teams}" if teams > charts.MAX_BARS else ""
+    panels.heading("Storage by team", "usage.csv", panels.report_csv("usage", found.usage), cut)
+    if not teams:
         st.caption("No files are known yet: run `warpdrive crawl`.")
         return
     panels.chart_and_table(
         charts.teams(found.usage, domain),
-        f"Stored bytes of {min(len(groups), charts.MAX_BARS)} teams by backend",
-        table("Storage by team", columns, found.usage, csv="usage.csv"),
+        f"Stored bytes of {min(teams, charts.MAX_BARS)} teams by backend",
+        table("Storage by team", columns.USAGE, found.usage, csv="usage.csv"),
     )
-    if len(groups) > charts.MAX_BARS:
-        st.caption(f"The {charts.MAX_BARS} largest of {len(groups)}; the table has all.")
 
 
 def trend(found: data.Overview, domain: list[str], period: str) -> None:
     """Growth: area per backend, table (newest first), CSV."""
     panels.heading("Growth", "growth.csv", panels.report_csv("growth", found.growth))
-    columns = (
-        Column("Day", text("day")),
-        Column("Backend", text("backend")),
-        Column("Files", _counted("files"), number=True),
-        Column("Stored", _sized("bytes"), number=True),
-        Column("Added", _sized("added_bytes"), number=True),
-        Column("Removed", _sized("removed_bytes"), number=True),
-    )
     if not found.growth:
         st.caption("No listing yet: run `warpdrive crawl`.")
         return
     panels.chart_and_table(
         charts.growth(found.growth, domain),
         f"Stored bytes per day by backend, {period}",
-        table("Growth", columns, found.growth[::-1], csv="growth.csv"),
+        table("Growth", columns.GROWTH, found.growth[::-1], csv="growth.csv"),
     )
 
 
@@ -194,44 +163,7 @@ def by_backend(found: data.Overview, backend: str) -> None:
     """Every backend: size, state of its crawl, coverage."""
     rows = [row for row in found.backends if backend in ("", row["name"])]
     panels.heading("Backends", "backends.csv", panels.report_csv("backends", rows))
-    columns = (
-        Column("Backend", text("name")),
-        Column("Type", text("type")),
-        Column("Files", _counted("files"), number=True),
-        Column("Stored", _sized("bytes"), number=True),
-        Column("Last crawl", lambda r: Cell(r["state"], mark=STATES.get(r["state"], "wd-warn"))),
-        Column("Listed", _instant("crawled_at")),
-        Column("Telemetry coverage", _coverage, number=True),
-    )
-    st.html(table("Backends", columns, rows, csv="backends.csv"))
-
-
-def _sized(name: str) -> Any:
-    return lambda row: Cell(fmt.size(row[name]), fmt.exact_size(row[name]))
-
-
-def _counted(name: str) -> Any:
-    return lambda row: Cell(fmt.count(row[name]))
-
-
-def _instant(name: str) -> Any:
-    return lambda row: Cell(fmt.day(row[name]), fmt.exact_instant(row[name]))
-
-
-def _filled(row: Row) -> float:
-    limit = row["hard_bytes"] or row["soft_bytes"]
-    return row["usage_bytes"] / limit if limit else 0.0
-
-
-def _limit_cell(row: Row) -> Cell:
-    kind = "hard" if row["hard_bytes"] else "soft"
-    part = _filled(row)
-    return Cell(f"{fmt.share(part)} of {kind}", "", MARKS[row["status"]], part)
-
-
-def _coverage(row: Row) -> Cell:
-    known = "share of the node-hours of 90 days with unbroken telemetry"
-    return Cell(fmt.share(row["coverage"]), known if row["coverage"] else "no agent reports")
+    st.html(table("Backends", columns.BACKENDS, rows, csv="backends.csv"))
 
 
 show()

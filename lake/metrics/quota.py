@@ -50,7 +50,8 @@ def status(
 def crossings(before: pl.DataFrame, after: pl.DataFrame, as_of: dt.datetime) -> pl.DataFrame:
     """Rows of `quota_events`: quotas whose status is not what it was (OK where it was not)."""
     was = before.select("team", "backend", before="status")
-    limit = pl.when(pl.col("status") == "EXCEEDED").then("hard_bytes").otherwise("soft_bytes")
+    used, hard = pl.col("usage_bytes"), pl.col("hard_bytes")
+    limit = pl.when((hard > 0) & (used >= hard)).then(hard).otherwise("soft_bytes")
     return (
         after.join(was, on=["team", "backend"], how="left")
         .with_columns(pl.col("before").fill_null("OK"))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dagster as dg
 
-LANDING_HOURS = dg.HourlyPartitionsDefinition(start_date="2025-01-01-00:00", end_offset=1)
+FIRST_KEY = "2025-01-01-00:00"
+LANDING_HOURS = dg.HourlyPartitionsDefinition(start_date=FIRST_KEY, end_offset=1)
 BACKENDS = dg.DynamicPartitionsDefinition(name="backend")
 KEY_FORMAT = "%Y-%m-%d-%H:%M"
 
 
 def partition_of(hour: str) -> str:
-    """The partition key of a landing hour `YYYY-MM-DDTHH`."""
-    return f"{hour.replace('T', '-')}:00"
+    """The partition key of a landing hour `YYYY-MM-DDTHH`: the nearest there is."""
+    key = f"{hour.replace('T', '-')}:00"
+    return min(max(key, FIRST_KEY), LANDING_HOURS.get_last_partition_key() or FIRST_KEY)
 
 
 def hour_of(partition: str) -> str:

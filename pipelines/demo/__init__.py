@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from lake import change
-from pipelines import commands
-from pipelines.demo import checks, reads, reports
+from pipelines.demo import reads
 from pipelines.demo.place import Place, prepare
 from storage.units import format_size
 
@@ -22,6 +20,8 @@ def run_demo(source: str | None, into: str, say: Say) -> bool:
     """
     started = time.monotonic()
     place = prepare(source, into, say)
+    from pipelines.demo import checks, reports  # engine and orchestrator: seconds of import
+
     plan = reads.plan(place.source, place.readers)
     say(f"Reading {plan.files} files ({format_size(plan.size_bytes)}) as "
         f"{' and '.join(reader.name for reader in place.readers)} …")  # fmt: skip
@@ -42,6 +42,9 @@ def run_demo(source: str | None, into: str, say: Say) -> bool:
 
 def _govern(place: Place, plan: reads.Plan, say: Say) -> None:
     """Two teams with a quota each, the first one's soft limit crossed; then the three runs."""
+    from lake import change
+    from pipelines import commands
+
     say(commands.ingest(place.config, ()))
     commands.crawl(place.config, "", None, allow_removal=False)
     for number, reader in enumerate(place.readers):

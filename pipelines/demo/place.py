@@ -102,6 +102,7 @@ def _source(source: str | None, folder: Path) -> Path:
         copy = folder / "source"
         library = sysconfig.get_paths()["stdlib"]
         shutil.copytree(library, copy, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        _forget_the_copying(copy)
         return copy
     path = Path(source).absolute()
     if not path.is_dir():
@@ -112,6 +113,14 @@ def _source(source: str | None, folder: Path) -> Path:
             "name another one with --into."
         )
     return path
+
+
+def _forget_the_copying(copy: Path) -> None:
+    """Access times as old as the files: those of the copy tell of the copying, not of use."""
+    for path in copy.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            modified = path.stat().st_mtime_ns
+            os.utime(path, ns=(modified, modified))
 
 
 def _readers(say: Callable[[str], None]) -> tuple[Reader, ...]:

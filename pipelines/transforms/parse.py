@@ -134,7 +134,10 @@ def _blocks(data: bytes) -> Iterator[tuple[list[int], list[bytes]]]:
 
 
 def _decode(numbers: list[int], block: list[bytes], bad: list[Bad]) -> tuple[list[int], list[Line]]:
-    if max(map(len, block)) <= MAX_LINE_BYTES:
+    # An object cut by a new line leaves a line that does not begin or does not end with a brace:
+    # without such lines, as many objects as lines means one object in each.
+    whole = all(line.startswith(b"{") and line.endswith((b"}", b"}\r")) for line in block)
+    if whole and max(map(len, block)) <= MAX_LINE_BYTES:
         try:
             decoded = _DECODER.decode_lines(b"\n".join(block))
         except (msgspec.DecodeError, UnicodeDecodeError):

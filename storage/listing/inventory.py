@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -111,8 +112,8 @@ def _data_file(location: str, report: str, key: str) -> bytes:
 
 
 def _rows(report: Report, data: bytes) -> Iterator[pa.RecordBatch]:
-    kind = report.manifest["fileFormat"].upper()
     try:
+        kind = report.manifest["fileFormat"].upper()
         if kind == "CSV":
             schema = [name.strip() for name in report.manifest["fileSchema"].split(",")]
             yield from (_csv_batch(table) for table in _csv(data, schema))
@@ -122,8 +123,8 @@ def _rows(report: Report, data: bytes) -> Iterator[pa.RecordBatch]:
             yield from (_typed_batch(t) for t in _tables(orc.read_table(io.BytesIO(data))))
         else:
             raise BackendError(f"inventory {report.name}: fileFormat '{kind}' is not known.")
-    except (pa.ArrowException, OSError, EOFError, KeyError, ValueError) as error:
-        raise BackendError(f"inventory {report.name}: cannot be read: {error}.") from None
+    except (pa.ArrowException, OSError, EOFError, LookupError, ValueError, zlib.error) as error:
+        raise BackendError(f"inventory {report.name}: cannot be read: {error!r}.") from None
 
 
 def _csv(data: bytes, schema: list[str]) -> Iterable[pa.RecordBatch]:
@@ -136,7 +137,9 @@ def _csv(data: bytes, schema: list[str]) -> Iterable[pa.RecordBatch]:
         io.BytesIO(data),
         read_options=csv.ReadOptions(column_names=schema),
         parse_options=csv.ParseOptions(newlines_in_values=True),
-        convert_options=csv.ConvertOptions(column_types=text, strings_can_be_null=True),
+        convert_options=csv.ConvertOptions(
+            column_types=text, strings_can_be_null=True, null_values=[""]
+        ),
     )
 
 

@@ -103,10 +103,10 @@ def _entries(root: bytes, folder: bytes, unreadable: list[str]) -> list[os.DirEn
     try:
         with os.scandir(os.path.join(root, folder)) as entries:
             return list(entries)
-    except FileNotFoundError:
-        return []
-    except OSError:
-        unreadable.append(path_text(folder))
+    except OSError as error:
+        # A folder that vanished has no files; a root that did (an unmount) says nothing of them.
+        if not folder or not isinstance(error, FileNotFoundError):
+            unreadable.append(path_text(folder))
         return []
 
 

@@ -91,7 +91,7 @@ def test_a_block_is_fetched_once_for_many_readers_and_survives_a_restart(make, s
     reads = mount.events("read")
     assert sum(e.bytes_read for e in reads) == 6 * len(BIG)
     assert all(e.bytes_read == e.bytes_hit + e.bytes_miss for e in reads)
-    assert sum(e.bytes_miss for e in reads) >= len(BIG)
+    assert sum(e.bytes_miss for e in reads) >= 21 * 13, "each block was new to somebody"
     again = make()
     assert (again.point / "s3/a/b/big").read_bytes() == BIG
     assert len(server.gets()) == 21

@@ -1,0 +1,395 @@
+"""Landing zone to `events`: exactly once, whatever happens on the way."""
+
+import datetime as dt
+import gzip
+import json
+import multiprocessing
+import shutil
+
+import polars as pl
+import pytest
+
+from lake.schemas import EVENTS, LEDGER, QUARANTINE
+from lake.store import Lake
+from pipelines import commands, ingest
+from pipelines.fold import fold
+from storage import clock
+from storage.errors import LakeError, UsageError
+from storage.landing import compress, hour_of, segment_name
+
+NOW = clock.now()
+HOUR = hour_of(NOW)
+EARLIER = hour_of(NOW - dt.timedelta(hours=3))
+WINDOW = ingest.Window(NOW, dt.timedelta(days=400))
+BOOT = "0123456789abcdef"
+
+
+def event(path, **more):
+    """One read of one byte an hour ago."""
+    at = (NOW - dt.timedelta(hours=1)).isoformat()
+    return {"ts": at, "user": "ann", "backend": "data", "path": path, "op": "read",
+            "bytes_read": 1, **more}  # fmt: skip
+
+
+def segment(home, paths, first=1, hour=HOUR, node="n1", raw=None):
+    """Land an agent's segment that holds one read of each path."""
+    lines = b"".join(json.dumps(event(path)).encode() + b"\n" for path in paths)
+    name = segment_name(hour, node, BOOT, first, first + len(paths) - 1)
+    home.land(name, raw=compress([lines]) if raw is None else raw)
+    return name
+
+
+def run(home, hours=None):
+    return ingest.ingest(home.lake, str(home.landing), WINDOW, hours)
+
+
+def paths(home):
+    return sorted(home.lake.scan(EVENTS).collect()["path"].to_list())
+
+
+def quarantined(home):
+    return home.lake.scan(QUARANTINE).sort("object", "line").collect().to_dicts()
+
+
+def states(home):
+    rows = ingest.ledger(home.lake).sort("object").to_dicts()
+    return {row["object"]: (row["state"], row["duplicate_of"]) for row in rows}
+
+
+def test_twice_changes_nothing(home):
+    """The ledger remembers what was ingested."""
+    segment(home, ["a", "b"])
+    home.land("loose.jsonl", event("c"))
+    assert run(home).events == 3
+    versions = home.lake.versions()
+    assert run(home).objects == 0
+    assert home.lake.versions() == versions
+    assert paths(home) == ["a", "b", "c"]
+
+
+def test_good_lines_of_a_bad_object_are_accepted(home):
+    """The ledger counts lines, events and refusals of every object."""
+    home.land("mixed.jsonl", raw=json.dumps(event("a")).encode() + b"\nbad\n\n")
+    report = run(home)
+    assert (report.events, report.quarantined) == (1, 1)
+    row = ingest.ledger(home.lake).row(0, named=True)
+    assert (row["lines"], row["events"], row["quarantined"], row["bytes_read"]) == (2, 1, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst"])
+def test_a_damaged_object_is_one_quarantined_row_and_stops_nothing(home, name):
+    """Line 0 stands for the whole object."""
+    lines = json.dumps(event("lost")).encode() + b"\n"
+    packed = gzip.compress(lines) if name.endswith("gz") else compress([lines])
+    home.land(name, raw=packed[:-4])
+    home.land("whole.jsonl", event("a"))
+    run(home)
+    assert paths(home) == ["a"]
+    (row,) = quarantined(home)
+    assert (row["object"], row["line"]) == (name, 0)
+    assert "damaged" in row["reason"]
+
+
+def test_a_damaged_object_does_not_beat_the_whole_one(home):
+    """The same range comes again, later and whole: its events count."""
+    segment(home, ["a", "b"], hour=EARLIER, raw=b"torn")
+    run(home)
+    segment(home, ["a", "b"])
+    run(home)
+    assert paths(home) == ["a", "b"]
+
+
+def test_an_object_that_was_damaged_and_is_mended_counts(home):
+    """Another size under the same name is read again; the old rows go."""
+    name = segment(home, ["a", "b"], raw=b"torn")
+    run(home)
+    assert len(quarantined(home)) == 1
+    segment(home, ["a", "b"])
+    run(home)
+    assert paths(home) == ["a", "b"]
+    assert quarantined(home) == []
+    assert states(home) == {name: ("ingested", "")}
+
+
+def test_the_same_range_under_another_hour_counts_once(home):
+    """An agent that sealed twice, or a copied folder."""
+    first = segment(home, ["a", "b"], hour=EARLIER)
+    second = segment(home, ["a", "b"])
+    run(home)
+    assert paths(home) == ["a", "b"]
+    assert states(home) == {first: ("ingested", ""), second: ("duplicate", first)}
+
+
+def test_the_same_bytes_under_another_name_count_once(home):
+    """Packed or not, what is in it decides."""
+    line = json.dumps(event("a")).encode() + b"\n"
+    home.land("one.jsonl", raw=line)
+    home.land("two.jsonl.gz", raw=gzip.compress(line))
+    run(home)
+    assert paths(home) == ["a"]
+    assert states(home)["two.jsonl.gz"] == ("duplicate", "one.jsonl")
+
+
+def test_a_late_winner_takes_the_place_of_the_loser(home):
+    """Which of two counts does not depend on which came first, nor do the days folded of them."""
+    late = segment(home, ["a", "b"])
+    run(home)
+    fold(home.lake)
+    early = segment(home, ["a", "b"], hour=EARLIER)
+    run(home)
+    assert paths(home) == ["a", "b"]
+    assert states(home) == {early: ("ingested", ""), late: ("duplicate", early)}
+    objects = home.lake.scan(EVENTS).select("object").unique().collect()["object"].to_list()
+    assert objects == [early]
+    fold(home.lake)
+    folded = home.lake.scan(ingest_access()).collect()
+    assert folded["read_count"].sum() == 2
+
+
+def ingest_access():
+    from lake.schemas import ACCESS_DAILY
+
+    return ACCESS_DAILY
+
+
+def test_only_the_hours_asked_for_are_ingested(home):
+    """What lies in other hours waits."""
+    segment(home, ["a"], hour=EARLIER)
+    segment(home, ["b"], first=2)
+    run(home, [HOUR])
+    assert paths(home) == ["b"]
+    assert ingest.pending_hours(home.lake, str(home.landing), WINDOW) == {EARLIER}
+    run(home)
+    assert paths(home) == ["a", "b"]
+
+
+@pytest.mark.parametrize("hour", ["2001-01-01T00", "2199-01-01T00"])
+def test_an_hour_that_cannot_be_is_skewed(home, hour):
+    """The events count all the same."""
+    segment(home, ["a"], hour=hour)
+    run(home)
+    assert paths(home) == ["a"]
+    assert home.lake.scan(EVENTS).collect()["hour"].to_list() == [ingest.SKEWED]
+
+
+class Crash(Exception):
+    """The process dies here."""
+
+
+@pytest.fixture
+def crash_at(monkeypatch):
+    """Let the n-th write of the lake raise, before or after it is committed."""
+
+    def arm(point, when, methods=("append", "delete", "replace")):
+        seen = [0]
+
+        def wrap(real):
+            def write(self, *args, **how):
+                seen[0] += 1
+                if seen[0] == point and when == "before":
+                    raise Crash
+                found = real(self, *args, **how)
+                if seen[0] == point and when == "after":
+                    raise Crash
+                return found
+
+            return write
+
+        for name in methods:
+            monkeypatch.setattr(Lake, name, wrap(getattr(Lake, name)))
+
+    yield arm
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("point", [1, 2, 3, 4, 5])
+def test_a_crash_between_commits_loses_and_doubles_nothing(
+    home, monkeypatch, crash_at, point, when
+):
+    """Quarantine, events, ledger: wherever it stops, the next ingest makes it whole.
+
+    The batch also takes the place of a loser, whose rows are removed first (points 1 and 2).
+    """
+    loser = segment(home, ["a", "b"])
+    run(home)
+    winner = segment(home, ["a", "b"], hour=EARLIER)
+    home.land("other.jsonl", raw=json.dumps(event("c")).encode() + b"\nbad\n")
+    with monkeypatch.context():
+        crash_at(point, when)
+        with pytest.raises(Crash):
+            run(home)
+    monkeypatch.undo()
+    run(home)
+    assert paths(home) == ["a", "b", "c"]
+    assert [row["object"] for row in quarantined(home)] == ["other.jsonl"]
+    assert states(home) == {
+        loser: ("duplicate", winner), winner: ("ingested", ""), "other.jsonl": ("ingested", "")
+    }  # fmt: skip
+    assert run(home).objects == 0
+
+
+def _ingest_in_child(root, landing, start):
+    start.wait()
+    ingest.ingest(Lake(root), landing, ingest.Window(clock.now(), dt.timedelta(days=400)))
+
+
+def test_two_ingests_at_once_count_everything_once(home):
+    """The second waits for the lease of the first."""
+    for number in range(6):
+        segment(home, [f"p{number}"], first=number + 1)
+    context = multiprocessing.get_context("spawn")
+    start = context.Event()
+    args = (home.config.lake.root, str(home.landing), start)
+    children = [context.Process(target=_ingest_in_child, args=args) for _ in range(2)]
+    for child in children:
+        child.start()
+    start.set()
+    for child in children:
+        child.join(60)
+    assert [child.exitcode for child in children] == [0, 0]
+    assert paths(home) == [f"p{number}" for number in range(6)]
+
+
+def test_reingest_sorts_an_hour_and_changes_no_number(home):
+    """A backfill replaces rows by the same rows."""
+    segment(home, ["b", "a"])
+    home.land(f"{segment_name(HOUR, 'n2', BOOT, 1, 1)}", raw=b"torn")
+    run(home)
+    before = ingest.ledger(home.lake).drop("ingested_at").sort("object")
+    ingest.reingest(home.lake, str(home.landing), WINDOW, [HOUR])
+    assert paths(home) == ["a", "b"]
+    assert len(quarantined(home)) == 1
+    assert ingest.ledger(home.lake).drop("ingested_at").sort("object").equals(before)
+
+
+def test_reingest_refuses_an_hour_whose_objects_are_gone(home):
+    """The rows there are worth more than the rows that could be read now."""
+    gone = segment(home, ["a"])
+    segment(home, ["b"], first=2)
+    run(home)
+    (home.landing / gone).unlink()
+    with pytest.raises(LakeError, match=gone.replace("+", ".")):
+        ingest.reingest(home.lake, str(home.landing), WINDOW, [HOUR])
+    assert paths(home) == ["a", "b"]
+
+
+def land(home, *files):
+    """What `warpdrive ingest FILE…` does, without Dagster."""
+    said = commands.import_files(home.config, [str(file) for file in files])
+    run(home)
+    return said
+
+
+def line(path):
+    return json.dumps(event(path)) + "\n"
+
+
+@pytest.mark.parametrize("part", [
+    line("a"),
+    line("a") + line("b")[:40],
+    line("a") + line("b").rstrip("\n"),
+    line("a").replace("\n", "\r\n") + line("b").rstrip("\n"),
+    line("a") + line("a"),
+    "",
+], ids=["whole lines", "torn line", "no newline", "CRLF, no newline", "identical", "empty"])  # fmt: skip
+def test_a_log_that_grew_goes_on_where_it_ended(home, part):
+    """Every line counts once, also the one that was torn, also lines equal to earlier ones."""
+    log = home.folder / "telemetry.jsonl"
+    newline = "\r\n" if "\r" in part else "\n"
+    whole = [*part.replace("\r", "").split("\n")]
+    log.write_bytes(part.encode())
+    land(home, log)
+    rest = line("b")[40:] if part.endswith(line("b")[:40]) and len(whole) == 2 else ""
+    if part and not part.endswith("\n"):
+        rest = rest.rstrip("\n") + newline if rest else newline
+    log.write_bytes(part.encode() + (rest + line("a") + line("c")).encode())
+    land(home, log)
+    expected = [json.loads(text)["path"] for text in log.read_text().splitlines()]
+    assert paths(home) == sorted(expected)
+    copy = home.folder / "copy.jsonl.gz"
+    copy.write_bytes(gzip.compress(log.read_bytes()))
+    assert land(home, copy).startswith("Landed 0 B new")
+    assert paths(home) == sorted(expected)
+
+
+def test_a_rotated_log_is_another_log(home):
+    """The same name with other content is taken from its start."""
+    log = home.folder / "telemetry.jsonl"
+    log.write_text(line("a") + line("b"))
+    land(home, log)
+    log.write_text(line("c"))
+    land(home, log)
+    assert paths(home) == ["a", "b", "c"]
+
+
+def test_a_log_longer_than_a_part_lands_in_parts(home, monkeypatch):
+    """Parts end at line ends, and a second import knows all of them."""
+    monkeypatch.setattr("pipelines.importing.PART_BYTES", 300)
+    log = home.folder / "telemetry.jsonl"
+    log.write_text("".join(line(f"p{n}") for n in range(20)))
+    land(home, log)
+    assert ingest.ledger(home.lake).height > 3
+    land(home, log)
+    assert paths(home) == sorted(f"p{n}" for n in range(20))
+
+
+@pytest.mark.parametrize(("name", "data"), [
+    ("cut.jsonl.gz", gzip.compress(line("a").encode())[:-5]),
+    ("bad.jsonl.gz", gzip.compress(line("a").encode() * 50)[:30] + b"\xff" * 40),
+    ("junk.jsonl.gz", b"junk"),
+    ("cut.jsonl.zst", compress([line("a").encode()])[:-5]),
+    ("junk.jsonl.zst", b"junk"),
+])  # fmt: skip
+def test_a_file_that_cannot_be_unpacked_is_refused_whole(home, name, data):
+    """One line names the file; nothing of it has landed."""
+    file = home.folder / name
+    file.write_bytes(data)
+    with pytest.raises(UsageError, match=name):
+        land(home, file)
+    assert not list(home.landing.rglob("*.zst"))
+
+
+def test_paths_that_are_no_event_files_are_refused(home):
+    """A missing path, another kind of file and an empty folder, by name; nothing has landed."""
+    (home.folder / "x.csv").write_text("a")
+    (home.folder / "empty").mkdir()
+    good = home.folder / "good.jsonl"
+    good.write_text(line("a"))
+    for wrong in ("missing.jsonl", "x.csv", "empty"):
+        with pytest.raises(UsageError, match=wrong):
+            land(home, good, home.folder / wrong)
+    assert not list(home.landing.rglob("*.zst"))
+
+
+def test_the_landing_zone_itself_as_files_counts_nothing_twice(home):
+    """Segments ingested as files are known by what is in them."""
+    segment(home, ["a", "b"])
+    run(home)
+    copy = home.folder / "copy"
+    shutil.copytree(home.landing, copy)
+    land(home, copy)
+    assert paths(home) == ["a", "b"]
+
+
+def test_a_landing_zone_that_cannot_be_listed_is_an_error_in_one_line(home):
+    """Not a traceback of the store."""
+    home.landing.write_text("a file where the folder should be")
+    from storage.errors import BackendError
+
+    with pytest.raises(BackendError, match="landing"):
+        run(home)
+
+
+def test_ledger_sums_are_those_of_the_tables(home):
+    """Invariant 1 in numbers: lines = events + quarantined, per object."""
+    segment(home, ["a", "b", "c"])
+    home.land("mixed.jsonl", raw=line("d").encode() + b"bad\n" + line("e").encode())
+    run(home)
+    counted = ingest.ledger(home.lake).select("object", "events", "quarantined", "lines")
+    events = home.lake.scan(EVENTS).group_by("object").len().collect()
+    refused = home.lake.scan(QUARANTINE).group_by("object").len().collect()
+    assert counted.filter(pl.col("events") + pl.col("quarantined") != pl.col("lines")).is_empty()
+    assert counted["events"].sum() == events["len"].sum()
+    assert counted["quarantined"].sum() == refused["len"].sum()
+    assert home.lake.scan(LEDGER).collect().height == 2

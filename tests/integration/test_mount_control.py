@@ -1,0 +1,165 @@
+# pyright: reportAttributeAccessIssue=false
+# pyright: reportOptionalSubscript=false
+"""A running agent answers: /metrics, /healthz, stats, status, warm."""
+
+import re
+import socket
+import urllib.error
+import urllib.request
+
+import pytest
+from mounts import Mount, needs_mount
+from objectserver import ObjectServer
+
+from storage.config import load_config
+from storage.errors import BackendError, UsageError, WarpdriveError
+from warpdrive_agent.control import agent_stats, agent_status, warm_cache
+from warpdrive_agent.statusserver import listen_address, socket_path
+from warpdrive_agent.warm import WarmOrder
+
+pytestmark = needs_mount
+GO_NAMES = [
+    "warpdrive_cache_hit_total",
+    "warpdrive_cache_miss_total",
+    "warpdrive_cache_size_bytes",
+    "warpdrive_cache_evictions_total",
+    "warpdrive_cache_utilization_ratio",
+    "warpdrive_backend_request_duration_seconds",
+    "warpdrive_backend_errors_total",
+    "warpdrive_backend_bytes_read_total",
+    "warpdrive_fuse_operations_total",
+    "warpdrive_fuse_operation_duration_seconds",
+    "warpdrive_readahead_hit_total",
+    "warpdrive_readahead_wasted_total",
+    "warpdrive_auth_refresh_total",
+    "warpdrive_telemetry_dropped_total",
+]
+
+
+@pytest.fixture
+def server():
+    found = ObjectServer()
+    for index in range(20):
+        found.put(f"data/{index % 2}/{index}", bytes([index]) * 100_000)
+    found.put("data/empty", b"")
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def mount(tmp_path, server):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    made = Mount(tmp_path, [server.backend()], "level: exact")
+    text = made.config.read_text()
+    made.config.write_text(
+        text.replace("{enabled: false}", f"{{enabled: true, addr: '127.0.0.1:{port}'}}")
+    )
+    made.url = f"http://127.0.0.1:{port}"
+    made.settings = load_config(str(made.config))
+    return made
+
+
+def read(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def value(text, name):
+    return float(re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)[1])
+
+
+def test_metrics_have_the_names_of_the_contract(mount, server):
+    with mount:
+        (mount.point / "s3/data/0/0").read_bytes()
+        (mount.point / "s3/data/0/0").read_bytes()
+        status, text = read(f"{mount.url}/metrics")
+        assert status == 200
+        assert set(re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)) >= set(GO_NAMES)
+        assert value(text, "warpdrive_cache_hit_total") == 1
+        assert value(text, "warpdrive_cache_miss_total") == 1
+        assert value(text, 'warpdrive_backend_bytes_read_total{backend="s3"}') == 100_000
+        name = "warpdrive_backend_request_duration_seconds_count"
+        assert value(text, f'{name}{{backend="s3",operation="read"}}') == 2
+        assert value(text, 'warpdrive_fuse_operations_total{operation="open"}') == 2
+        assert value(text, "warpdrive_telemetry_dropped_total") == 0
+        assert read(f"{mount.url}/status")[0] == 404, "only for the agent's own user"
+
+
+def test_health_names_what_is_wrong(mount, server):
+    with mount:
+        assert read(f"{mount.url}/healthz") == (
+            200,
+            '{"status": "ok", "checks": {"mount": "ok", "backend:s3": "ok", "telemetry": "ok"}}\n',
+        )
+        server.fail = 1000
+        with pytest.raises(PermissionError):
+            (mount.point / "s3/data/0/0").read_bytes()
+        status, text = read(f"{mount.url}/healthz")
+        assert status == 503
+        assert '"degraded"' in text
+        assert "403" in text
+
+
+def test_stats_and_status_come_from_the_running_agent(mount):
+    with pytest.raises(WarpdriveError, match=r"no agent is running.*warpdrive mount"):
+        agent_stats(mount.settings)
+    assert agent_status(mount.settings)["running"] is False
+    with mount:
+        (mount.point / "s3/data/0/0").read_bytes()
+        (mount.point / "s3/data/0/0").read_bytes()
+        found = agent_stats(mount.settings)
+        assert (found["hits"], found["misses"], found["evictions"]) == (1, 1, 0)
+        assert found["bytes_cached"] >= 100_000
+        status = agent_status(mount.settings)
+        assert (status["running"], status["mounted"]) == (True, True)
+        assert status["backends"] == [{"name": "s3", "type": "s3", "mount_path": "/s3"}]
+        assert status["telemetry"]["delivered_bytes"] == 200_000
+        assert socket_path(mount.settings).stat().st_mode & 0o777 == 0o600
+    assert agent_status(mount.settings)["mounted"] is False
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_warm_fills_the_cache_and_resumes(mount, server, running):
+    if running:
+        mount.start()
+    *_, last = warm_cache(mount.settings, WarmOrder("s3", "data", workers=4))
+    assert (last.done, last.failed) == (True, 0)
+    assert (last.files, last.files_done) == (21, 21)
+    assert (last.bytes, last.bytes_done) == (2_000_000, 2_000_000)
+    asked = len(server.gets())
+    *_, again = warm_cache(mount.settings, WarmOrder("s3", "data"))
+    assert (again.files_done, len(server.gets())) == (21, asked)
+    if not running:
+        mount.start()
+    assert (mount.point / "s3/data/1/19").read_bytes() == bytes([19]) * 100_000
+    assert len(server.gets()) == asked
+    mount.stop()
+    assert [e.cache_hit for e in mount.events("read")] == [True], "warming is not an access"
+
+
+def test_warm_takes_a_prefix_a_depth_and_a_size(mount):
+    def files(**changes):
+        *_, last = warm_cache(mount.settings, WarmOrder("s3", **changes))
+        return last.files_done
+
+    assert files(prefix="data/1") == 10
+    assert files(prefix="data/1/19") == 1
+    assert files(prefix="data", recursive=False) == 1
+    assert files(prefix="data", max_bytes=350_000) == 4
+    with pytest.raises(BackendError, match="s3:nope cannot be warmed: No such file"):
+        files(prefix="nope")
+    with pytest.raises(UsageError, match="no backend 's4'"):
+        next(warm_cache(mount.settings, WarmOrder("s4")))
+
+
+def test_an_address_without_a_host_is_loopback():
+    assert listen_address(":9090") == ("127.0.0.1", 9090)
+    assert listen_address("0.0.0.0:1") == ("0.0.0.0", 1)
+    with pytest.raises(WarpdriveError, match=r"metrics\.addr 'x' is not an address"):
+        listen_address("x")

@@ -1,0 +1,92 @@
+"""A small world made through the real commands; every number in it is spelled out here.
+
+training: vision owns 1,000,000 bytes in 2 files, @ops 500,000 in 1.
+scratch:  vision owns   200,000 bytes in 1 file, 1,234 bytes of another have no owner.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+WARPDRIVE = str(Path(sys.executable).with_name("warpdrive"))
+FILES = {
+    "training": (
+        ("raw/one.bin", 700_000, "alice"),
+        ("raw/two.bin", 300_000, "bob"),
+        ("models/net.pt", 500_000, "carol"),
+    ),
+    "scratch": (("tmp/x", 200_000, "alice"), ("notes.txt", 1_234, None)),
+}
+# A team whose name a spreadsheet would take for a formula.
+TEAMS = (("alice", "vision"), ("bob", "vision"), ("carol", "@ops"))
+
+
+def config_text(folder: Path) -> str:
+    """A config with two local backends; whoever runs the tests owns nothing by being the writer."""
+    ignored = json.dumps(["root", getpass.getuser(), str(os.getuid())])
+    backends = "".join(
+        f"  - {{name: {name}, type: local, mount_path: /{name}, "
+        f"config: {{root: {folder / 'data' / name}}}}}\n"
+        for name in FILES
+    )
+    return (
+        "lake: {root: ./lake, buckets: 4}\n"
+        "telemetry: {enabled: true, sink: objectstore, landing: ./landing}\n"
+        f"ownership: {{ignore_owners: {ignored}}}\n"
+        f"backends:\n{backends}"
+    )
+
+
+def make(folder: Path) -> Path:
+    """Files on disk and a config; nothing is published yet. Returns the config file."""
+    for backend, files in FILES.items():
+        for path, size, _ in files:
+            file = folder / "data" / backend / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(bytes(size))
+    config = folder / "warpdrive.yaml"
+    config.write_text(config_text(folder))
+    return config
+
+
+def publish(config: Path) -> None:
+    """Ingest, crawl, teams, quotas, refresh: as a user does it."""
+    events = config.parent / "events.jsonl"
+    events.write_text("".join(_events()))
+    teams = config.parent / "teams.csv"
+    teams.write_text("user_id,team_name\n" + "".join(f"{u},{t}\n" for u, t in TEAMS))
+    run(config, "ingest", str(events))
+    run(config, "crawl")
+    run(config, "team", "import", str(teams))
+    run(config, "quota", "set", "--team", "vision", "--soft", "1MB", "--hard", "2MB")
+    run(config, "quota", "set", "--team", "@ops", "--backend", "training", "--hard", "400KB")
+    run(config, "refresh")
+
+
+def run(config: Path, *arguments: str) -> str:
+    """What a command prints."""
+    done = subprocess.run(
+        [WARPDRIVE, "--config", str(config), *arguments],
+        capture_output=True, text=True, timeout=100, check=False,
+        env={k: v for k, v in os.environ.items() if k not in ("DAGSTER_HOME", "WARPDRIVE_CONFIG")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _events() -> list[str]:
+    return [
+        json.dumps({
+            "ts": "2026-11-01T10:00:00Z", "user": user, "backend": backend, "path": path,
+            "op": "write", "bytes_read": 0, "bytes_written": size, "cache_hit": False,
+            "node": "gpu-1", "latency_ms": 1.0,
+        }) + "\n"
+        for backend, files in FILES.items()
+        for path, size, user in files
+        if user
+    ]  # fmt: skip
