@@ -15,6 +15,7 @@ MAX_SERIES = 9
 BAR_HEIGHT = 26
 OTHERS = "other backends"
 TICKS = 4
+FEW_DAYS = 7
 AROUND = 75  # legend and axis, which Streamlit counts into the height
 GROWTH_HEIGHT = 300
 Row = dict[str, Any]
@@ -67,7 +68,7 @@ def growth(points: Sequence[Row], domain: Sequence[str]) -> alt.LayerChart:
     for row in rows:
         tops[row["day"]] = tops.get(row["day"], 0) + row["bytes"]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X("day:T", title=None, axis=_days(days)),
+        x=_days(days),
         y=alt.Y(
             "bytes:Q", title=None, stack="zero", axis=_size_axis(max(tops.values(), default=0))
         ),
@@ -167,15 +168,12 @@ def _names() -> alt.Axis:
     return alt.Axis(domain=False, ticks=False, labelLimit=140, labelPadding=8)
 
 
-def _days(days: Sequence[str]) -> alt.Axis:
-    if len(days) <= 7:
-        return alt.Axis(values=[{"expr": f"utc({_parts(day)})"} for day in days], **_AXIS)
-    return alt.Axis(tickCount=6, **_AXIS)
-
-
-def _parts(day: str) -> str:
-    year, month, number = day.split("-")
-    return f"{int(year)}, {int(month) - 1}, {int(number)}"
+def _days(days: Sequence[str]) -> alt.X:
+    """UTC days; a few of them are named one by one."""
+    if len(days) <= FEW_DAYS:
+        return alt.X("day:O", title=None, axis=alt.Axis(labelAngle=0, **_AXIS))
+    axis = alt.Axis(tickCount=6, **_AXIS)
+    return alt.X("day:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
 
 
 _SQUARES: dict[str, Any] = {"symbolType": "square", "symbolSize": 110, "symbolOpacity": 1}

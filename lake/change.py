@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ COLUMNS = ("user_id", "team_name")
 
 def set_quota(config: Config, limits: dict[str, Any], who: str) -> None:
     """Set a quota and publish it. Raises UsageError for wrong limits."""
+    _check_names((limits["team"], limits["backend"]))
     control.set_quota(Lake(config.lake.root), limits, who, clock.now())
     publish_control(Lake(config.lake.root), clock.now())
 
@@ -35,6 +38,8 @@ def add_members(
     """Put users into teams and publish it; how many memberships were new."""
     if wrong := [pair for pair in pairs if not all(pair)]:
         raise UsageError(f"user_id and team_name are required: {wrong[0]} lacks one.")
+    for pair in pairs:
+        _check_names(pair)
     new = control.add_members(Lake(config.lake.root), pairs, since, who, clock.now())
     publish_control(Lake(config.lake.root), clock.now())
     return new
@@ -46,6 +51,13 @@ def remove_member(
     """Take a user out of a team and publish it. Raises UsageError if he is not in it."""
     control.remove_member(Lake(config.lake.root), *member, since, who, clock.now())
     publish_control(Lake(config.lake.root), clock.now())
+
+
+def _check_names(names: Iterable[str]) -> None:
+    """Raise UsageError for a name with control characters or bytes that are not UTF-8."""
+    for name in names:
+        if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
+            raise UsageError(f"{name!a} is no name: it has characters that cannot be shown.")
 
 
 def read_members(file: str) -> list[tuple[str, str]]:

@@ -34,7 +34,9 @@ class Section:
 
     def place(self, key: str) -> str:
         """`file:line: section.key`, for messages."""
-        line = self._values[key][1] if key in self._values else 0
+        # A key that is missing is missed where its section begins.
+        lines = [line for _, line in self._values.values()]
+        line = self._values[key][1] if key in self._values else min(lines, default=0)
         where = f"{self._file}:{line}" if line else self._file
         return f"{where}: {self._path}{key}"
 

@@ -77,14 +77,21 @@ def read_report(inventory: Inventory, report: Report) -> Listing:
 
 def _batches(inventory: Inventory, report: Report) -> Iterator[pa.RecordBatch]:
     _verify_manifest(inventory, report)
-    for entry in report.manifest["files"]:
-        data = _data_file(inventory.location, report.name, entry["key"])
-        if hashlib.md5(data, usedforsecurity=False).hexdigest() != entry["MD5checksum"]:
+    for key, expected in _data_files(report):
+        data = _data_file(inventory.location, report.name, key)
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() != expected:
             raise BackendError(
-                f"inventory {report.name}: {entry['key']} does not match its MD5checksum: "
+                f"inventory {report.name}: {key} does not match its MD5checksum: "
                 "the report is not used."
             )
         yield from _rows(report, data)
+
+
+def _data_files(report: Report) -> list[tuple[str, str]]:
+    try:
+        return [(str(e["key"]), str(e["MD5checksum"])) for e in report.manifest["files"]]
+    except (LookupError, TypeError) as error:
+        raise BackendError(f"inventory {report.name}: not an S3 manifest: {error!r}.") from None
 
 
 def _verify_manifest(inventory: Inventory, report: Report) -> None:
@@ -113,9 +120,9 @@ def _data_file(location: str, report: str, key: str) -> bytes:
 
 def _rows(report: Report, data: bytes) -> Iterator[pa.RecordBatch]:
     try:
-        kind = report.manifest["fileFormat"].upper()
+        kind = str(report.manifest["fileFormat"]).upper()
         if kind == "CSV":
-            schema = [name.strip() for name in report.manifest["fileSchema"].split(",")]
+            schema = [name.strip() for name in str(report.manifest["fileSchema"]).split(",")]
             yield from (_csv_batch(table) for table in _csv(data, schema))
         elif kind == "PARQUET":
             yield from (_typed_batch(t) for t in _tables(parquet.read_table(io.BytesIO(data))))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import servers
 import world
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / ".artifacts" / "ui"
@@ -87,6 +87,7 @@ def browser() -> Iterator[Browser]:
     found = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not found:
         pytest.fail("no chromium: install it (`make test-ui` does) or name one in $CHROMIUM")
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
         yield running
@@ -110,4 +111,7 @@ def visit(browser, request) -> Iterator[Open]:
     SHOTS.mkdir(parents=True, exist_ok=True)
     for number, page in enumerate(opened):
         page.screenshot(path=SHOTS / f"{request.node.name}-{number}.png")
+        shown = page.locator("body").inner_text()
         page.context.close()
+        assert "Something went wrong" not in shown
+        assert "Traceback" not in shown

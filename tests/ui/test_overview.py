@@ -14,11 +14,6 @@ from playwright.sync_api import Page, expect
 TEAMS = ["vision", "@ops", "unassigned"]
 
 
-def cards(page: Page) -> dict[str, str]:
-    labels = page.locator(".wd-card .wd-label").all_inner_texts()
-    return dict(zip(labels, page.locator(".wd-card .wd-value").all_inner_texts(), strict=True))
-
-
 def expect_card(page: Page, label: str, value: str, exact: str = "") -> None:
     found = page.locator(".wd-card", has_text=label).locator(".wd-value")
     expect(found).to_have_text(value)
@@ -40,6 +35,7 @@ def teams_drawn(page: Page) -> set[str]:
 
 def table_rows(page: Page, label: str) -> list[list[str]]:
     rows = page.get_by_role("region", name=label).locator("tbody tr")
+    expect(rows.first).to_be_visible()
     return [row.locator("td").all_inner_texts() for row in rows.all()]
 
 
@@ -69,7 +65,6 @@ def test_numbers_are_those_of_the_command_line(dashboard, published, visit):
     page = visit(dashboard(published))
     expect_card(page, "Stored", "1.62 MB", f"{sum(int(r['bytes']) for r in rows):,} bytes")
     page.locator(".st-key-panel-teams").get_by_text("Table", exact=True).click()
-    expect(page.get_by_role("region", name="Storage by team")).to_be_visible()
     shown = [(row[0], row[1], row[2]) for row in table_rows(page, "Storage by team")]
     assert shown == [(r["group"], r["backend"], r["files"]) for r in rows]
     cells = page.get_by_role("region", name="Storage by team").locator("tbody td:nth-child(4)")
@@ -83,9 +78,8 @@ def test_one_bar_per_team_with_its_exact_bytes(dashboard, published, visit):
     assert teams_drawn(page) == set(TEAMS)
     assert any("Team: vision" in b and "Exactly: 1,000,000 bytes" in b for b in drawn)
     assert any("Team: vision" in b and "Exactly: 200,000 bytes" in b for b in drawn)
-    labels = page.locator(".st-key-panel-teams .mark-text text").all_inner_texts()
-    assert labels[:3] != []
-    assert set(labels) >= {"1.14 MB", "488.28 KB", "1.21 KB"}
+    labels = page.locator(".st-key-panel-teams .mark-text text").all_text_contents()
+    assert [label for label in labels if label.endswith("B")] == ["1.14 MB", "488.28 KB", "1.21 KB"]
 
 
 def test_over_quota_comes_first_worst_on_top(dashboard, published, visit):
@@ -98,7 +92,6 @@ def test_over_quota_comes_first_worst_on_top(dashboard, published, visit):
 def test_growth_ends_in_the_total(dashboard, published, visit):
     page = visit(dashboard(published))
     page.locator(".st-key-panel-growth").get_by_text("Table", exact=True).click()
-    expect(page.get_by_role("region", name="Growth")).to_be_visible()
     rows = table_rows(page, "Growth")
     assert sorted(row[1:4] for row in rows) == [
         ["scratch", "2", "196.52 KB"], ["training", "3", "1.43 MB"],

@@ -1,0 +1,363 @@
+# ruff: noqa: T201, S603, S607 - a script: it prints, and it runs the peers it is compared with
+"""`make bench-mount`: the mount against a raw file, bindfs and rclone, same run, interleaved.
+
+Writes `.artifacts/bench/mount.json`. Peers that are not installed are said to be missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration")]
+
+from objectserver import ObjectServer  # noqa: E402 - after the path
+from warpdrive_agent.mountpoint import mounted_at, unmount  # noqa: E402
+
+FILE_MIB = 256
+TICKS = os.sysconf("SC_CLK_TCK")
+READER = """
+import os, random, sys, time
+path, size, count, mode = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+fd = os.open(path, os.O_RDONLY)
+total = os.fstat(fd).st_size
+if not mode.startswith("raw"):
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+offsets = [i * size for i in range(total // size)]
+if mode != "seq" and not mode.endswith("seq"):
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+    random.Random(int(sys.argv[5])).shuffle(offsets)
+offsets = offsets[:count]
+buffers, got = [bytearray(size)], 0
+begin = time.perf_counter()
+for offset in offsets:
+    got += os.preadv(fd, buffers, offset)
+print(got, len(offsets), time.perf_counter() - begin)
+"""
+AGENT = """
+import sys
+from storage.config import load_config
+from warpdrive_agent.mount import run_mount
+run_mount(load_config(sys.argv[1]), ready=lambda: print("ready", flush=True))
+"""
+DEFAULT_MOUNT = """
+import os, sys, time, errno, stat, pyfuse3, trio
+class FS(pyfuse3.Operations):
+    def attr(self, ino):
+        e = pyfuse3.EntryAttributes(); e.st_ino = ino
+        e.st_mode = (stat.S_IFDIR | 0o755) if ino == 1 else (stat.S_IFREG | 0o644)
+        e.st_size = 0 if ino == 1 else int(sys.argv[2])
+        return e
+    async def getattr(self, inode, ctx=None): return self.attr(inode)
+    async def lookup(self, parent, name, ctx=None):
+        if not name.isdigit(): raise pyfuse3.FUSEError(errno.ENOENT)
+        return self.attr(int(name) + 2)
+    async def open(self, inode, flags, ctx): return pyfuse3.FileInfo(fh=inode)
+    async def read(self, fh, off, size):
+        await trio.sleep(0.05)
+        return bytes(max(0, min(size, int(sys.argv[2]) - off)))
+pyfuse3.init(FS(), sys.argv[1], {"default_permissions", "ro"})
+print("ready", flush=True)
+trio.run(pyfuse3.main)
+"""
+RECORD = """
+import statistics, time
+from warpdrive_agent.counters import CounterPage
+from warpdrive_agent.recorder import Recorder
+recorder = Recorder("n", "0", CounterPage(None, "0"), queue_events=10**9)
+record, clock, now = recorder.record, time.perf_counter_ns, time.time_ns
+def sample(n=200):
+    begin = clock()
+    for _ in range(n):
+        record(("read", "b", "p", None, now(), 1, 1, 1, 1, "", 0, False, 1))
+    middle = clock()
+    for _ in range(n):
+        pass
+    took = (2 * middle - begin - clock()) / n
+    recorder.take(n)
+    return took
+print(statistics.median(sample() for _ in range(500)))
+"""
+
+
+@dataclass
+class Server:
+    """One mounted server: where it is, and the process that serves it."""
+
+    name: str
+    point: Path
+    pid: int = 0
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of the server so far."""
+        if not self.pid:
+            return 0.0
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def python(code: str, *args: str | Path) -> list[str]:
+    """A command that runs `code` in a fresh interpreter."""
+    return [sys.executable, "-c", code, *map(str, args)]
+
+
+def environment() -> dict[str, str]:
+    """The environment of the processes under test."""
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@contextlib.contextmanager
+def served(name: str, point: Path, command: list[str]) -> Iterator[Server]:
+    """Start a server, wait until it is mounted, stop it at the end."""
+    point.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while mounted_at(str(point)) is None:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{name} did not mount: {process.communicate()[1]}")
+            time.sleep(0.05)
+        yield Server(name, point, process.pid)
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=10)
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+        unmount(str(point))
+
+
+def agent(folder: Path, backend: str, level: str, *, telemetry: bool = True) -> list[str]:
+    """The command of our own mount over one backend."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "warpdrive.yaml"
+    config.write_text(
+        "mount_point: ./mnt\ncache: {path: ./cache, max_parallel_fetch: 32}\n"
+        "metrics: {enabled: false}\n"
+        f"telemetry: {{enabled: {str(telemetry).lower()}, landing: ./landing, level: {level}}}\n"
+        f"backends:\n  - {backend}\n"
+    )
+    return python(AGENT, config)
+
+
+def read(server: Server, size: int, count: int, mode: str, seed: int = 0) -> tuple[float, ...]:
+    """One measured reader: bytes per second, operations per second, server CPU µs per operation."""
+    mode = "rawseq" if server.name == "raw" and mode == "seq" else mode
+    mode = "raw" if server.name == "raw" and mode == "random" else mode
+    before = server.cpu_seconds
+    done = subprocess.run(
+        python(READER, server.point / "data", str(size), str(count), mode, str(seed)),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    got, operations, seconds = (float(x) for x in done.stdout.split())
+    cpu = (server.cpu_seconds - before) * 1e6 / operations
+    return got / seconds, operations / seconds, cpu
+
+
+JOBS = {"random-128k": (128 * 1024, 2_000, "random"), "seq-1m": (1024**2, 10**6, "seq"),
+        "iops-4k": (4096, 20_000, "random")}  # fmt: skip
+
+
+def throughput(servers: list[Server], rounds: int) -> None:
+    """Every job on every server, interleaved; the first round only warms up."""
+    for turn in range(rounds + 1):
+        for job, (size, count, mode) in JOBS.items():
+            for server in servers:
+                speed, rate, cpu = read(server, size, count, mode, seed=turn)
+                if turn:
+                    value = rate if job == "iops-4k" else speed / 1e6
+                    server.values.setdefault(job, []).append(value)
+                    server.values.setdefault(f"{job}-cpu", []).append(cpu)
+
+
+def local_servers(stack: contextlib.ExitStack, folder: Path) -> dict[str, Server]:
+    """Raw file, peers, and ours in three forms, all mounted at once over one file."""
+    source = folder / "source"
+    source.mkdir()
+    with (source / "data").open("wb") as file:
+        for _ in range(FILE_MIB):
+            file.write(os.urandom(1024**2))
+    backend = f"{{name: b, type: local, mount_path: /, config: {{root: {source}}}}}"
+    rclone = shutil.which("rclone") or os.environ.get("RCLONE", "")
+    commands: dict[str, list[str]] = {}
+    if shutil.which("bindfs"):
+        commands["bindfs"] = ["bindfs", "-f", str(source), str(folder / "bindfs" / "mnt")]
+    if rclone:
+        commands["rclone"] = [
+            rclone, "mount", str(source), str(folder / "rclone" / "mnt"), "--read-only",
+            "--vfs-cache-mode", "full", "--cache-dir", str(folder / "rclone" / "cache"),
+            "--config", "/dev/null",
+        ]  # fmt: skip
+    commands["ours"] = agent(folder / "ours", backend, "exact")
+    commands["ours-no-telemetry"] = agent(folder / "off", backend, "exact", telemetry=False)
+    commands["ours-fast"] = agent(folder / "fast", backend, "fast")
+    points = {"ours-no-telemetry": "off", "ours-fast": "fast"}
+    found = {"raw": Server("raw", source)}
+    for name, command in commands.items():
+        point = folder / points.get(name, name) / "mnt"
+        found[name] = stack.enter_context(served(name, point, command))
+    return found
+
+
+def cold(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
+    """32 sequential readers of cold files on a backend that takes 50 ms: ours and a default mount."""
+    mib = 8
+    server = ObjectServer()
+    for index in range(32):
+        server.put(str(index), bytes([index]) * (mib * 1024**2))
+    ours, default = [], []
+    try:
+        for turn in range(rounds):
+            point = folder / f"default{turn}"
+            command = python(DEFAULT_MOUNT, point, str(mib * 1024**2 // 4))
+            with served("default", point, command):
+                default.append(_together([point / str(i) for i in range(32)]))
+            server.delay = 0
+            home = folder / f"cold{turn}"
+            with served("cold", home / "mnt", agent(home, server.backend(mount_path="/"), "fast")):
+                (home / "mnt").stat()
+                server.delay = 0.05
+                ours.append(_together([home / "mnt" / str(i) for i in range(32)]))
+    finally:
+        server.stop()
+    return ours, default
+
+
+def _together(paths: list[Path]) -> float:
+    """MB/s of one `cat` per path, all at once."""
+    begin = time.perf_counter()
+    readers = [
+        subprocess.Popen(["dd", f"if={path}", "of=/dev/null", "bs=128k"], stderr=subprocess.PIPE)
+        for path in paths
+    ]
+    total = 0
+    for reader in readers:
+        last = reader.communicate()[1].decode().splitlines()[-1]
+        total += int(last.split()[0])
+    return total / (time.perf_counter() - begin) / 1e6
+
+
+def row(name: str, job: str, unit: str, ours: float, **more: Any) -> dict[str, Any]:
+    """One row of the result; `met` is computed."""
+    peer, goal, op = more.get("peer"), more.get("goal"), more.get("op", ">=")
+    value = more.get("value", ours / peer if peer else ours)
+    met = None if goal is None else (value >= goal if op == ">=" else value <= goal)
+    return {
+        "id": name, "job": job, "metric": more.get("metric", job), "unit": unit, "ours": ours,
+        "peer": peer, "peer_name": more.get("peer_name"), "value": value, "op": op, "goal": goal,
+        "met": met, "n": more.get("n"), "spread": more.get("spread"),
+    }  # fmt: skip
+
+
+def compared(servers: dict[str, Server]) -> Iterator[dict[str, Any]]:
+    """Rows of the throughput jobs, ours against every peer that is there."""
+    goals = {
+        ("random-128k", "rclone"): 2.0, ("seq-1m", "rclone"): 1.7, ("iops-4k", "bindfs"): 0.8,
+        ("random-128k", "bindfs"): 0.6, ("seq-1m", "bindfs"): 0.6,
+    }  # fmt: skip
+    for job in JOBS:
+        unit = "IOPS" if job == "iops-4k" else "MB/s"
+        for name in ("rclone", "bindfs", "raw"):
+            if name not in servers:
+                continue
+            for mine in ("ours", "ours-fast"):
+                values, peer = servers[mine].values[job], servers[name].values[job]
+                goal = goals.get((job, name)) if mine == "ours" else None
+                suffix = "" if mine == "ours" else "-fast"
+                yield row(
+                    f"{job}-vs-{name}{suffix}", job, unit, statistics.median(values),
+                    peer=statistics.median(peer), peer_name=name, goal=goal, n=len(values),
+                    spread=[min(values), max(values)],
+                )  # fmt: skip
+
+
+def costs(servers: dict[str, Server]) -> Iterator[dict[str, Any]]:
+    """Rows of CPU, memory and `record()`."""
+    on, off = (servers[name].values["iops-4k-cpu"] for name in ("ours", "ours-no-telemetry"))
+    cpu, without = statistics.median(on), statistics.median(off)
+    spread = [min(on), max(on)]
+    yield row("cpu-per-4k", "iops-4k", "µs", cpu, goal=35, op="<=", n=len(on), spread=spread)
+    more = statistics.median(a - b for a, b in zip(on, off, strict=True))
+    yield row("telemetry-cpu-per-4k", "iops-4k", "µs", cpu, peer=without, value=more,
+              peer_name="without telemetry", goal=1, op="<=", n=len(on))  # fmt: skip
+    status = Path(f"/proc/{servers['ours'].pid}/status").read_text()
+    resident = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmRSS"))
+    yield row("idle-memory", "after the run", "MB", resident / 1024, goal=120, op="<=", n=1)
+    nanoseconds = [
+        float(subprocess.run(python(RECORD), capture_output=True, text=True, check=True,
+                             env=environment()).stdout)
+        for _ in range(5)
+    ]  # fmt: skip
+    yield row("record", "record()", "ns", statistics.median(nanoseconds), goal=250, op="<=",
+              n=5, spread=[min(nanoseconds), max(nanoseconds)])  # fmt: skip
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """The table for people."""
+    print(f"{'id':<28} {'ours':>12} {'peer':>12} {'value':>9}  goal")
+    for r in rows:
+        peer = "-" if r["peer"] is None else f"{r['peer']:.1f}"
+        verdict = {None: "", True: "met", False: "MISSED"}[r["met"]]
+        goal = "-" if r["goal"] is None else f"{r['op']} {r['goal']} {verdict}"
+        print(f"{r['id']:<28} {r['ours']:>12.1f} {peer:>12} {r['value']:>9.2f}  {goal} [{r['unit']}]")
+
+
+def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
+    """All rows."""
+    rows: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        servers = local_servers(stack, folder)
+        for name in ("bindfs", "rclone"):
+            if name not in servers:
+                print(f"{name} is not installed: its rows are missing", file=sys.stderr)
+        throughput(list(servers.values()), rounds)
+        rows += [*compared(servers), *costs(servers)]
+    ours, default = cold(folder, max(3, rounds // 2))
+    rows.append(row(
+        "cold-32-readers", "cold read, 50 ms backend", "MB/s", statistics.median(ours),
+        peer=statistics.median(default), peer_name="default mount", goal=4, n=len(ours),
+        spread=[min(ours), max(ours)],
+    ))  # fmt: skip
+    return rows
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="warpdrive-bench-"))
+    try:
+        rows = measure(folder, options.rounds)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    show(rows)
+    machine = {"cpus": os.cpu_count(), "kernel": platform.release(),
+               "python": platform.python_version(), "load": os.getloadavg()}  # fmt: skip
+    target = ROOT / ".artifacts" / "bench" / "mount.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

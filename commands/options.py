@@ -1,0 +1,113 @@
+"""Options that commands share, and the only ways text leaves a command."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from storage.errors import UsageError
+from storage.units import parse_instant
+
+F = TypeVar("F", bound=Callable[..., Any])
+FIRST_YEAR, LAST_YEAR = 1971, 2199
+COMMON = ("config", "as_of", "tenant", "server")
+
+
+def common(command: F) -> F:
+    """The options that every command takes, before its name and after it."""
+    for option in reversed((
+        click.option("--config", metavar="FILE", help="Config file (default: $WARPDRIVE_CONFIG, "
+                     "./warpdrive.yaml, /etc/warpdrive/config.yaml)."),
+        click.option("--as-of", metavar="TIME", help="Answer as of this instant (UTC)."),
+        click.option("--tenant", metavar="NAME", help="Use the config file of this tenant."),
+        click.option("--server", metavar="URL", help="Ask a server instead of the local lake."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def formatted(command: F) -> F:
+    """The option of commands that print rows."""
+    return click.option(
+        "--format", "fmt", default="table", show_default=True, help="How to print the rows.",
+        type=click.Choice(["table", "csv", "json"]),
+    )(command)  # fmt: skip
+
+
+backend_option = click.option("--backend", default="", metavar="NAME", help="Only this backend.")
+
+
+class Asked:
+    """What the common options say, wherever they stood."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        outer = click.get_current_context().find_root().params
+        given = {name: options.pop(name) or outer.get(name) for name in COMMON}
+        if given["server"]:
+            raise UsageError(
+                f"--server '{given['server']}': this version reads the local lake only; "
+                "leave --server away."
+            )
+        self._config, self._tenant = given["config"], given["tenant"]
+        self.as_of = _as_of(given["as_of"]) if given["as_of"] else None
+
+    @property
+    def config(self) -> Any:
+        """The config, of the tenant where one is named."""
+        from storage.config import load_config
+
+        found = load_config(self._config)
+        return load_config(found.tenant(self._tenant)) if self._tenant else found
+
+    @property
+    def reader(self) -> Any:
+        """The read model; says on stderr how old its answers are."""
+        from lake.read import Reader
+
+        reader = Reader(self.config, self.as_of)
+        _age(reader)
+        return reader
+
+
+def _as_of(text: str) -> dt.datetime:
+    at = parse_instant(text, "--as-of")
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        raise UsageError(f"--as-of '{text}' is not in the years {FIRST_YEAR} to {LAST_YEAR}.")
+    return at
+
+
+def _age(reader: Any) -> None:
+    from storage import clock
+
+    if reader.as_of is None:
+        note("Nothing is published yet: run `warpdrive refresh`.")
+    elif reader.published_at is not None and sys.stderr.isatty():
+        minutes = (clock.now() - reader.published_at).total_seconds() / 60
+        note(f"As of {reader.as_of:%Y-%m-%d %H:%M:%S} UTC, published {minutes:.0f} min ago.")
+
+
+def note(text: str) -> None:
+    """A line for people, on stderr."""
+    click.echo(text, err=True)
+
+
+def emit(report: str, rows: list[dict[str, Any]], fmt: str, **how: Any) -> None:
+    """Print a report: the only way rows leave a command."""
+    from lake.text import render
+
+    sys.stdout.write(render(report, rows, fmt, **how))
+    sys.stdout.flush()  # a reader who has left is noticed here, not at exit
+
+
+def who() -> str:
+    """The user who runs the command, for logs of changes."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid:{os.getuid()}"

@@ -1,0 +1,134 @@
+"""Work on the lake and on this machine: ingest, crawl, refresh, mount, demo and the like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from commands.options import Asked, backend_option, common, emit, formatted
+from storage.errors import UsageError, WarpdriveError
+
+
+@click.command()
+@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
+@click.option(
+    "--from", "start", default="", metavar="TIME", help="Ingest landing hours again from."
+)
+@click.option("--to", "end", default="", metavar="TIME", help="Up to and without this instant.")
+@common
+def ingest(paths: tuple[str, ...], start: str, end: str, **o: Any) -> None:
+    """Take events into the lake: what has landed, and the files named.
+
+    Example: warpdrive ingest /var/log/warpdrive/telemetry.jsonl
+    """
+    from pipelines import commands
+
+    asked = Asked(o)
+    if paths and (start or end):
+        raise UsageError("--from and --to are for landing hours: leave the files away.")
+    if start or end:
+        hours = commands.hours_between(start, end)
+        click.echo(commands.reingest(asked.config, hours))
+    else:
+        click.echo(commands.ingest(asked.config, paths))
+
+
+@click.command()
+@backend_option
+@click.option("--allow-removal", is_flag=True, help="Let a held mass removal through.")
+@formatted
+@common
+def crawl(backend: str, allow_removal: bool, fmt: str, **o: Any) -> None:
+    """List the backends, or take their new inventory reports.
+
+    Example: warpdrive crawl --backend training
+    """
+    from pipelines import commands
+
+    asked = Asked(o)
+    rows = commands.crawl(asked.config, backend, asked.as_of, allow_removal=allow_removal)
+    emit("crawl", rows, fmt)
+    failed = [row["backend"] for row in rows if row["state"] == "failed"]
+    if failed:
+        raise WarpdriveError(f"crawl failed for {', '.join(failed)}: see the column error.")
+
+
+@click.command()
+@click.option("--rebuild", is_flag=True, help="Fold every day again from the events.")
+@click.option("--watch", is_flag=True, help="Go on: ingest what lands and refresh, until Ctrl+C.")
+@common
+def refresh(rebuild: bool, watch: bool, **o: Any) -> None:
+    """Compute all reports and publish them.
+
+    Example: warpdrive refresh --watch
+    """
+    from pipelines import commands
+
+    asked = Asked(o)
+    if watch and asked.as_of:
+        raise UsageError("--watch keeps up with the present: leave --as-of away.")
+    click.echo(commands.refresh(asked.config, asked.as_of, rebuild=rebuild))
+    if watch:
+        commands.watch(asked.config, click.echo)
+
+
+@click.command()
+@click.option("--daemon", is_flag=True, help="Go to the background once the mount is usable.")
+@click.option("--foreground", is_flag=True, help="Stay until Ctrl+C (the default).")
+@common
+def mount(daemon: bool, foreground: bool, **o: Any) -> None:
+    """Mount all backends and record every access.
+
+    Example: warpdrive mount --config /etc/warpdrive/config.yaml --daemon
+    """
+    from warpdrive_agent.mount import run_mount
+
+    if daemon and foreground:
+        raise UsageError("--daemon and --foreground exclude each other: give one of them.")
+    run_mount(Asked(o).config, daemon=daemon)
+
+
+@click.command()
+@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
+@common
+def dashboard(port: int, **o: Any) -> None:
+    """Open the dashboard on this machine.
+
+    Example: warpdrive dashboard --port 8501
+    """
+    from dashboard.serve import serve
+
+    serve(Asked(o).config.file, port)
+
+
+@click.command()
+@common
+def doctor(**o: Any) -> None:
+    """Check config, lake, landing zone, backends and FUSE; says what to do.
+
+    Example: warpdrive doctor
+    """
+    from storage.doctor import examine
+    from warpdrive_agent.capability import mount_problem
+
+    found = [*examine(Asked(o).config), ("mount", mount_problem() or "")]
+    for name, problem in found:
+        click.echo(f"{'FAIL' if problem else 'PASS'} {name}{': ' if problem else ''}{problem}")
+    if any(problem for _, problem in found):
+        raise WarpdriveError("doctor found problems: see the lines that begin with FAIL.")
+
+
+@click.command()
+@click.argument("source", required=False, metavar="[DIR]")
+@click.option("--into", default="warpdrive-demo", show_default=True, metavar="DIR",
+              help="Where the demo keeps its lake, config and reports.")  # fmt: skip
+def demo(source: str | None, into: str) -> None:
+    """Run the whole flow on real files and check it: mount, read, ingest, crawl, report.
+
+    Example: warpdrive demo /usr/share/doc
+    """
+    from pipelines.demo import run_demo
+
+    if not run_demo(source, into, click.echo):
+        raise WarpdriveError("the demo failed: see the lines that begin with FAIL.")

@@ -1,0 +1,29 @@
+"""The Dagster UI shows what the commands ran, in a real browser."""
+
+from __future__ import annotations
+
+from playwright.sync_api import expect
+
+
+def test_assets_are_listed_with_what_they_hold(dagster, visit):
+    page = visit(f"{dagster}/assets")
+    for name in ("usage", "files", "events"):
+        expect(page.get_by_role("link", name=name, exact=True).first).to_be_visible()
+
+
+def test_every_run_of_the_commands_succeeded(dagster, visit):
+    page = visit(f"{dagster}/runs")
+    expect(page.get_by_text("Success", exact=True)).to_have_count(4)  # ingest, 2 crawls, refresh
+    expect(page.get_by_text("Failure", exact=True)).to_have_count(0)
+
+
+def test_an_asset_tells_its_rows_and_its_check(dagster, visit):
+    page = visit(f"{dagster}/assets/usage")
+    expect(page.get_by_text("What each user, team, backend and prefix stores").first).to_be_visible()
+    expect(page.get_by_text("sums_agree").first).to_be_visible()
+
+
+def test_the_graph_draws_every_layer(dagster, visit):
+    page = visit(f"{dagster}/asset-groups")
+    for group in ("telemetry", "inventory", "reports"):
+        expect(page.get_by_text(group, exact=True).first).to_be_visible()

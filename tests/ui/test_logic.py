@@ -1,0 +1,161 @@
+"""What the dashboard works out, without a browser."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from dashboard import charts, data
+from dashboard import format as fmt
+from dashboard.tables import Cell, Column, card, table, text
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def app(monkeypatch):
+    """The app for a config file, run once."""
+
+    def run(config) -> AppTest:
+        monkeypatch.setenv("WARPDRIVE_CONFIG", str(config))
+        return AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60).run()
+
+    return run
+
+
+def test_the_page_runs_without_an_exception(app, published):
+    page = app(published)
+    assert not page.exception
+    assert [title.value for title in page.title] == ["Overview"]
+    assert {head.value for head in page.subheader} == {
+        "Over quota", "Storage by team", "Growth", "Backends",
+    }  # fmt: skip
+
+
+def test_a_missing_config_is_one_line(app, tmp_path):
+    page = app(tmp_path / "none.yaml")
+    assert not page.exception
+    assert len(page.error) == 1
+    assert "none.yaml" in page.error[0].value
+    assert "\n" not in page.error[0].value
+
+
+def test_our_own_bug_is_one_line_and_a_logged_traceback(app, published, monkeypatch, caplog):
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(data, "overview", broken)
+    page = app(published)
+    assert not page.exception
+    assert [error.value for error in page.error] == [
+        "Something went wrong on our side. The details are in the dashboard's log."
+    ]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_empty_lake_is_no_error(app, empty):
+    page = app(empty)
+    assert not page.exception
+    assert not page.error
+    assert "warpdrive refresh" in page.info[0].value
+
+
+def test_quotas_alone_are_no_results(app, empty, tmp_path):
+    """Teams and quotas publish a generation before the first refresh."""
+    config = tmp_path / "warpdrive.yaml"
+    config.write_text(empty.read_text())
+    published = tmp_path / "lake" / "published"
+    published.mkdir(parents=True)
+    (published / "1").mkdir()
+    (published / "1" / "quota.json").write_text("[]")
+    (published / "CURRENT").write_text(
+        '{"number": 1, "as_of": "2026-11-01T00:00:00Z", "published_at": "2026-11-01T00:00:00Z",'
+        ' "documents": {"quota": "1/quota.json"}}'
+    )
+    page = app(config)
+    assert not page.error
+    assert "Nothing is published yet" in page.info[0].value
+
+
+def usage(group: str, backend: str, size: int) -> dict:
+    return {"group": group, "backend": backend, "files": 1 if size else 0, "bytes": size}
+
+
+def test_teams_are_ranked_by_all_their_backends():
+    rows = [usage("b", "x", 5), usage("a", "x", 4), usage("a", "y", 3), usage("gone", "x", 0)]
+    assert charts.team_totals(rows) == [
+        {"group": "a", "files": 2, "bytes": 7}, {"group": "b", "files": 1, "bytes": 5},
+    ]  # fmt: skip
+
+
+def test_a_backend_keeps_its_colour_and_small_ones_share_one():
+    many = [{"name": f"b{i:02}", "bytes": 100 - i} for i in range(12)]
+    domain = charts.colours(many)
+    assert domain == [*(f"b{i:02}" for i in range(9)), "other backends"]
+    spec = charts.teams([usage("t", "b10", 5), usage("t", "b11", 6), usage("t", "b00", 1)], domain)
+    bars = spec.to_dict()["layer"][0]["data"]["values"]
+    assert [(row["backend"], row["bytes"]) for row in bars] == [("other backends", 11), ("b00", 1)]
+
+
+@pytest.mark.parametrize("days", [1, 2, 7, 8, 400])
+def test_growth_is_drawn_for_any_number_of_days(days):
+    first = dt.date(2025, 1, 1)
+    points = [
+        {"day": str(first + dt.timedelta(n)), "backend": "x", "files": 1, "bytes": 10}
+        for n in range(days)
+    ]
+    spec = charts.growth(points, ["x"]).to_dict()
+    assert len(spec["data"]["values"]) == days
+
+
+@pytest.mark.parametrize(
+    ("top", "expected"),
+    [
+        (0, [0]),
+        (3, [0, 1, 2, 3]),
+        (900, [0, 250, 500, 750]),
+        (4096, [0, 1024, 2048, 3072, 4096]),
+        (1024**5 * 8191, [n * 2500 * 1024**5 for n in range(4)]),
+    ],
+)
+def test_ticks_are_round_in_1024(top, expected):
+    assert charts.ticks(top) == expected
+
+
+def test_thinning_keeps_the_last_day_and_every_added_byte():
+    days = [f"2026-01-{n:02}" for n in range(1, 32)]
+    rows = [
+        {"day": day, "backend": b, "files": 1, "bytes": n, "added_bytes": 1, "removed_bytes": 2}
+        for n, day in enumerate(days)
+        for b in ("x", "y")
+    ]
+    found = data.thinned(rows, 10)
+    assert len(found) <= 2 * 11
+    assert found[-1]["day"] == "2026-01-31"
+    assert found[0]["day"] == "2026-01-01"
+    assert sum(row["added_bytes"] for row in found if row["backend"] == "x") == 31
+    assert data.thinned(rows, 31) == rows
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_no_cell_begins_a_formula(start):
+    assert fmt.guarded([{"group": f"{start}1+1", "bytes": -1}]) == [
+        {"group": f"'{start}1+1", "bytes": -1}
+    ]
+
+
+def test_names_are_never_markup():
+    shown = table("x", [Column("Team", text("t"))], [{"t": '<img src=x onerror="a">'}])
+    assert "<img" not in shown
+    assert "<b>" not in card("<b>", Cell("<b>", '"><b>'), "<b>")
+    assert fmt.plain("a*b [x](y) `run`\nline") == r"a\*b \[x\](y) `run` line"
+
+
+def test_a_long_table_says_where_the_rest_is():
+    rows = [{"t": str(n)} for n in range(201)]
+    shown = table("x", [Column("Team", text("t"))], rows, csv="usage.csv")
+    assert shown.count("<tr>") == 201
+    assert "1 more rows are in usage.csv" in shown
