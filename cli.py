@@ -19,6 +19,7 @@ from storage.errors import UsageError, WarpdriveError, nearest
 MODULES = {
     "commands.reports": ("usage", "stale", "growth", "user", "backends"),
     "commands.control": ("quota", "team"),
+    "commands.evidence": ("rule", "ledger", "diff", "audit-log"),
     "commands.work": ("ingest", "crawl", "refresh", "mount", "dashboard", "doctor", "demo"),
 }
 
@@ -34,7 +35,9 @@ class LazyGroup(click.Group):
         """The command of that name, or None. Raises UsageError naming the nearest one."""
         for module, names in MODULES.items():
             if cmd_name in names:
-                found: click.Command = getattr(importlib.import_module(module), cmd_name)
+                found: click.Command = getattr(
+                    importlib.import_module(module), cmd_name.replace("-", "_")
+                )
                 return found
         near = nearest(cmd_name, self.list_commands(ctx))
         hint = f" Did you mean '{near}'?" if near else ""

@@ -1,4 +1,4 @@
-# ruff: noqa: T201, S603, S607 - a script: it prints, and it runs the peers it is compared with
+# ruff: noqa: T201 - a script: it prints, and it runs the peers it is compared with
 """`make bench-mount`: the mount against a raw file, bindfs and rclone, same run, interleaved.
 
 Writes `.artifacts/bench/mount.json`. Peers that are not installed are said to be missing.
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration")]
 
 from objectserver import ObjectServer  # noqa: E402 - after the path
+
 from warpdrive_agent.mountpoint import mounted_at, unmount  # noqa: E402
 
 FILE_MIB = 256
@@ -318,7 +319,9 @@ def show(rows: list[dict[str, Any]]) -> None:
         peer = "-" if r["peer"] is None else f"{r['peer']:.1f}"
         verdict = {None: "", True: "met", False: "MISSED"}[r["met"]]
         goal = "-" if r["goal"] is None else f"{r['op']} {r['goal']} {verdict}"
-        print(f"{r['id']:<28} {r['ours']:>12.1f} {peer:>12} {r['value']:>9.2f}  {goal} [{r['unit']}]")
+        print(
+            f"{r['id']:<28} {r['ours']:>12.1f} {peer:>12} {r['value']:>9.2f}  {goal} [{r['unit']}]"
+        )
 
 
 def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:

@@ -67,11 +67,10 @@ class Asked:
 
     @property
     def reader(self) -> Any:
-        """The read model; says on stderr how old its answers are."""
+        """The read model; `emit` says on stderr how old its answers are."""
         from lake.read import Reader
 
-        reader = Reader(self.config, self.as_of)
-        _age(reader)
+        reader = click.get_current_context().obj = Reader(self.config, self.as_of)
         return reader
 
 
@@ -101,6 +100,9 @@ def emit(report: str, rows: list[dict[str, Any]], fmt: str, **how: Any) -> None:
     """Print a report: the only way rows leave a command."""
     from lake.text import render
 
+    reader = click.get_current_context().obj
+    if reader is not None:
+        _age(reader)
     sys.stdout.write(render(report, rows, fmt, **how))
     sys.stdout.flush()  # a reader who has left is noticed here, not at exit
 

@@ -9,8 +9,12 @@ from typing import Any
 import polars as pl
 
 from lake import control, publish, results, world
+from lake.metrics import diff
 from lake.metrics.access import coverage
-from lake.schemas import STALE_INDEX
+from lake.metrics.ledger import by_node_and_hour
+from lake.metrics.ownership import below
+from lake.metrics.usage import prefix
+from lake.schemas import AGENTS, AUDIT_LOG, LEDGER, STALE_INDEX
 from lake.store import Lake
 from storage.config import Config
 from storage.units import format_instant
@@ -67,6 +71,50 @@ class Ask:
         )
         return rows((found.head(limit) if limit else found).collect())
 
+    def ledger(self, node: str, hours: int) -> list[Row]:
+        """Per node and landing hour of the last `hours`, newest first."""
+        since = (self._as_of - dt.timedelta(hours=hours)).strftime("%Y-%m-%dT%H")
+        objects = self._lake.scan(LEDGER).sort("batch", "ingested_at").group_by("object").last()
+        found = by_node_and_hour(objects, self._lake.scan(AGENTS))
+        if node:
+            found = found.filter(pl.col("node") == node)
+        return rows(found.filter(pl.col("hour") >= since).collect())
+
+    def diff(self, first: dt.date, last: dt.date, by: str, depth: int) -> list[Row]:
+        """What changed from the end of `first` to the end of `last`, by team, prefix or backend."""
+        files = diff.between(self._world.changes, first, last)
+        if by == "team":
+            teams = world.teams_of_files(self._world).rename({"team": "group"})
+            files = files.join(teams, on="file_id", how="left")
+        else:
+            group = prefix(depth) if by == "prefix" else pl.col("backend")
+            files = files.with_columns(group=group)
+        return rows(diff.summed(files).collect())
+
+    def rules(self) -> list[Row]:
+        """Every ownership rule with the files and bytes it decides about."""
+        known = control.rules(self._lake)
+        return [self.rule(row) for row in known.sort("backend", "prefix").to_dicts()]
+
+    def rule(self, rule: Row) -> Row:
+        """A rule, in force or not yet, with the files and bytes below its prefix.
+
+        Of a rule that is not in force, those that belong to another team now.
+        """
+        here = (pl.col("backend") == rule["backend"]) & below(rule["prefix"])
+        new = rule.get("at") is None
+        mine = (pl.col("team") == rule["team"]) & (pl.col("owner_source") == "rule")
+        counted = self._index().filter(here, ~mine if new else mine)
+        sums = counted.select(files=pl.len(), bytes=pl.col("size_bytes").sum()).collect()
+        since = None if new else format_instant(rule["at"])
+        names = ("backend", "prefix", "team")
+        return {**{n: rule[n] for n in names}, "since": since, **sums.row(0, named=True)}
+
+    def audit_log(self, limit: int) -> list[Row]:
+        """Changes of control tables, newest first."""
+        found = self._lake.scan(AUDIT_LOG).sort("at", descending=True)
+        return rows((found.head(limit) if limit else found).collect())
+
     def _index(self) -> pl.LazyFrame:
         if self._index_version is None:
             return world.stale_index(self._world).lazy()
@@ -78,6 +126,3 @@ def rows(frame: pl.DataFrame) -> list[Row]:
     """Rows as the published documents have them."""
     found: list[Row] = json.loads(publish.as_json(frame))
     return found
-
-
-__all__ = ["Ask", "format_instant", "rows"]

@@ -60,6 +60,25 @@ def _check_names(names: Iterable[str]) -> None:
             raise UsageError(f"{name!a} is no name: it has characters that cannot be shown.")
 
 
+def add_rule(config: Config, rule: dict[str, str], who: str) -> None:
+    """Let a prefix belong to a team. Raises UsageError for a backend that is not there."""
+    config.backend(rule["backend"])
+    control.add_rule(Lake(config.lake.root), rule, who, clock.now())
+
+
+def remove_rule(config: Config, backend: str, prefix: str, who: str) -> None:
+    """Remove the rule of a prefix. Raises UsageError where there is none."""
+    control.remove_rule(Lake(config.lake.root), backend, prefix, who, clock.now())
+
+
+def split_place(text: str) -> tuple[str, str]:
+    """Backend and prefix of `BACKEND:PREFIX`. Raises UsageError for anything else."""
+    backend, colon, prefix = text.partition(":")
+    if not colon or not backend:
+        raise UsageError(f"'{text}' is not BACKEND:PREFIX, such as training:datasets/imagenet.")
+    return backend, prefix.strip("/")
+
+
 def read_members(file: str) -> list[tuple[str, str]]:
     """(user, team) of each line of a CSV with the columns user_id and team_name, in file order.
 

@@ -134,6 +134,32 @@ def remove_member(
         _audit(lake, (at, who, "team remove"), f"{user} {team}", row, None)
 
 
+def add_rule(lake: Lake, rule: Row, who: str, at: dt.datetime) -> None:
+    """Let a prefix of a backend belong to a team; replaces the rule of that prefix."""
+    with held(lake.root, "control", LEASE_WAIT_SECONDS):
+        before = _rule(lake, rule["backend"], rule["prefix"])
+        _change(lake, OWNERSHIP_RULES, [rule], ("add", who, at))
+        _audit(lake, (at, who, "rule add"), f"{rule['backend']}:{rule['prefix']}", before, rule)
+
+
+def remove_rule(lake: Lake, backend: str, prefix: str, who: str, at: dt.datetime) -> None:
+    """Remove the rule of a prefix. Raises UsageError where there is none."""
+    with held(lake.root, "control", LEASE_WAIT_SECONDS):
+        before = _rule(lake, backend, prefix)
+        if before is None:
+            raise UsageError(
+                f"no rule for '{backend}:{prefix}': `warpdrive rule list` shows what there is."
+            )
+        _change(lake, OWNERSHIP_RULES, [before], ("remove", who, at))
+        _audit(lake, (at, who, "rule remove"), f"{backend}:{prefix}", before, None)
+
+
+def _rule(lake: Lake, backend: str, prefix: str) -> Row | None:
+    here = (pl.col("backend") == backend) & (pl.col("prefix") == prefix)
+    found = rules(lake).filter(here).drop("at")
+    return found.row(0, named=True) if found.height else None
+
+
 def _members(lake: Lake) -> list[Row]:
     return latest(lake.scan(TEAMS), ["user", "team"]).to_dicts()
 

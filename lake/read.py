@@ -119,6 +119,30 @@ class Reader:
         self.known_backend(backend)
         return self._ask().user(user, backend, limit)
 
+    def ledger(self, node: str = "", hours: int = 24) -> list[Row]:
+        """Per node and landing hour: events, objects, gaps, duplicates, lateness, drops."""
+        return self._ask().ledger(node, hours)
+
+    def diff(self, first: dt.date, last: dt.date, by: str = "team", depth: int = 1) -> list[Row]:
+        """What changed from the end of one day to the end of another, and whose it is."""
+        self._check(by, ("team", "prefix", "backend"), "group")
+        if first > last:
+            raise UsageError(f"the first day {first} is after the second, {last}: swap them.")
+        return self._ask().diff(first, last, by, depth)
+
+    def rules(self) -> list[Row]:
+        """Every ownership rule with the files and bytes it decides about."""
+        return self._ask().rules()
+
+    def rule_preview(self, backend: str, prefix: str, team: str) -> Row:
+        """What a rule would take from other owners, before it is saved."""
+        self.known_backend(backend)
+        return self._ask().rule({"backend": backend, "prefix": prefix, "team": team})
+
+    def audit_log(self, limit: int = 100) -> list[Row]:
+        """Changes of quotas, teams and rules, newest first; `limit` 0 is no limit."""
+        return self._ask().audit_log(limit)
+
     def known_user(self, user: str) -> bool:
         """Whether telemetry, a team or an owned file names the user."""
         owned = any(row["group"] == user for row in self._document("usage-user-owner"))

@@ -32,15 +32,21 @@ CSV = {
     ),
     "backends": ("name", "type", "file_count", "total_bytes", "state", "crawled_at", "coverage"),
     "team": ("user", "team", "since"),
+    "rule": ("backend", "prefix", "team", "since", "files", "bytes"),
+    "ledger": (
+        "node", "hour", "events", "objects", "gaps", "duplicates", "late_seconds", "quarantined",
+        "drops",
+    ),
+    "diff": (
+        "group", "backend", "added_files", "added_bytes", "removed_files", "removed_bytes",
+        "changed_bytes",
+    ),
+    "audit-log": ("at", "who", "action", "object", "before", "after"),
     "crawl": (
         "backend", "source", "state", "files", "bytes", "added", "removed", "seconds", "error",
     ),
 }  # fmt: skip
-INSTANTS = ("last_access", "last_modified", "grace_until", "crawled_at", "since")
-SIZES = (
-    "bytes", "size_bytes", "total_bytes", "added_bytes", "removed_bytes", "soft_bytes",
-    "hard_bytes", "usage_bytes", "bytes_read", "bytes_written", "touched_bytes",
-)  # fmt: skip
+INSTANTS = ("last_access", "last_modified", "grace_until", "crawled_at", "since", "at")
 
 # Names of a report's columns where they differ from the result table's.
 _RENAMED = {
@@ -170,5 +176,9 @@ _BODIES = {
     "user": _user,
     "backends": _backend,
     "team": _team,
+    "rule": dict,
+    "ledger": dict,
+    "diff": dict,
+    "audit-log": dict,
     "crawl": dict,
 }

@@ -34,6 +34,10 @@ def _day(value: Any) -> str:
     return str(value)[:10] if value else "-"
 
 
+def _second(value: Any) -> str:
+    return csv_instant(parse_instant(value))
+
+
 def _size(value: Any) -> str:
     return format_size(value or 0)
 
@@ -97,6 +101,28 @@ TABLES: dict[str, tuple[str, tuple[Cell, ...], str]] = {
     "team": ("Teams", (
         Cell("USER", -30, "user"), Cell("TEAM", -20, "team"), Cell("SINCE", -10, "since", _day),
     ), "(no teams)"),
+    "rule": ("Ownership Rules", (
+        Cell("BACKEND", -15, "backend"), Cell("PREFIX", -30, "prefix", _or_all),
+        Cell("TEAM", -20, "team"), Cell("SINCE", -10, "since", _day), Cell("FILES", 8, "files"),
+        Cell("BYTES", 12, "bytes", _size),
+    ), "(no rules)"),
+    "ledger": ("Ledger", (
+        Cell("NODE", -20, "node", _or_dash), Cell("HOUR", -13, "hour"), Cell("EVENTS", 9, "events"),
+        Cell("OBJECTS", 7, "objects"), Cell("GAPS", 6, "gaps"),
+        Cell("DUPLICATES", 10, "duplicates"), Cell("LATE S", 8, "late_seconds"),
+        Cell("QUARANTINED", 11, "quarantined"), Cell("DROPS", 6, "drops"),
+    ), "(nothing landed)"),
+    "diff": ("Changes", (
+        Cell("GROUP", -20, "group"), Cell("BACKEND", -15, "backend"),
+        Cell("ADDED", 8, "added_files"), Cell("BYTES", 12, "added_bytes", _size),
+        Cell("REMOVED", 8, "removed_files"), Cell("BYTES", 12, "removed_bytes", _size),
+        Cell("CHANGED", 12, "changed_bytes", _size),
+    ), "(no changes)"),
+    "audit-log": ("Audit Log", (
+        Cell("AT", -19, "at", _second), Cell("WHO", -12, "who"), Cell("ACTION", -12, "action"),
+        Cell("OBJECT", -30, "object", _cut), Cell("BEFORE", -20, "before", _or_dash),
+        Cell("AFTER", -20, "after", _or_dash),
+    ), "(no changes yet)"),
     "crawl": ("Crawl", (
         Cell("BACKEND", -15, "backend"), Cell("SOURCE", -9, "source"), Cell("STATE", -9, "state"),
         Cell("FILES", 8, "files"), Cell("BYTES", 12, "bytes", _size), Cell("ADDED", 8, "added"),

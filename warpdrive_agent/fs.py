@@ -149,22 +149,20 @@ class WarpdriveFS(pyfuse3.Operations):
 
     async def read(self, fh: int, off: int, size: int) -> bytes | memoryview:
         """Bytes of an open file, fewer than asked only at its end."""
-        begin = time.perf_counter()
         try:
             handle = self._files[fh]
-            data: bytes | memoryview | None = handle.ready(off, size)
-            if data is None:
-                data = await trio.to_thread.run_sync(
-                    handle.read, off, size, abandon_on_cancel=True, limiter=self._waiting
-                )
+            data = handle.ready(off, size)
+            if data is not None:
+                self._reads.observe(handle.took_ns * 1e-9)
+                return data
+            return await self._waited_read(handle, off, size)
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from None
-        except Exception as error:
-            if not isinstance(error, KeyError):
-                log.exception("read failed")
-            raise FUSEError(errno.EBADF if isinstance(error, KeyError) else errno.EIO) from None
-        self._reads.observe(time.perf_counter() - begin)
-        return data
+        except KeyError:
+            raise FUSEError(errno.EBADF) from None
+        except Exception:
+            log.exception("read failed")
+            raise FUSEError(errno.EIO) from None
 
     @guarded
     async def release(self, fh: int) -> None:
@@ -271,6 +269,14 @@ class WarpdriveFS(pyfuse3.Operations):
         if not slow:
             return call(*args)
         return await trio.to_thread.run_sync(call, *args, abandon_on_cancel=True)
+
+    async def _waited_read(self, handle: Handle, offset: int, size: int) -> bytes:
+        begin = time.perf_counter()
+        data = await trio.to_thread.run_sync(
+            handle.read, offset, size, abandon_on_cancel=True, limiter=self._waiting
+        )
+        self._reads.observe(time.perf_counter() - begin)
+        return data
 
     async def _stat(self, node: Node, ctx: Any) -> Stat:
         if node.backend is not None:

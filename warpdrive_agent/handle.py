@@ -14,6 +14,7 @@ from warpdrive_agent.recorder import Recorder
 
 BUFFER_BYTES = 1024**2
 """The largest read the kernel asks for."""
+_clock = time.perf_counter_ns
 _buffer = memoryview(bytearray(BUFFER_BYTES))
 
 
@@ -66,8 +67,8 @@ class Opened(NamedTuple):
     """Whether the kernel may serve an open from its page cache."""
 
 
-class Fold:
-    """Sums over the reads of one handle since its last event."""
+class Tally:
+    """Sums over reads since the file was opened. They only grow, so they can be read any time."""
 
     __slots__ = ("bytes", "count", "hit", "last_ns", "latency_ns")
 
@@ -83,9 +84,13 @@ class Handle:
         on_close: Callable[[Handle], None],
     ) -> None:  # fmt: skip
         self.opened = opened
-        self.delivered = 0
-        self.fold = Fold()
         self.event_at = time.monotonic()
+        self.took_ns = 0
+        """How long the last `ready` took."""
+        self._fast = Tally()
+        """Written by the one thread that calls `ready`, without a lock."""
+        self._slow = Tally()
+        self._told = (0, 0, 0, 0)
         self._blocks = blocks
         self._recorder = recorder
         self._on_close = on_close
@@ -94,36 +99,61 @@ class Handle:
         self._closed = False
         self._lock = threading.Lock()
 
+    @property
+    def delivered(self) -> int:
+        """Bytes that were delivered so far."""
+        return self._fast.bytes + self._slow.bytes
+
     def ready(self, offset: int, size: int) -> memoryview | None:
         """Bytes that need no waiting, valid until the next call, or None. One thread only."""
-        begin = time.perf_counter_ns()
+        begin = _clock()
         if size > BUFFER_BYTES:
             return None
         view = _buffer[:size]
         count = self._blocks.ready(offset, view)
         if count < 0:
             return None
-        self._note(count, count, begin)
-        return view[:count]
+        if count:  # the probe for the end of the file delivers nothing
+            tally = self._fast
+            tally.bytes += count
+            tally.count += 1
+            tally.last_ns = begin
+            self.took_ns = took = _clock() - begin
+            tally.latency_ns += took
+        return view if count == size else view[:count]
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly `size` bytes, fewer only at the end. May wait. Raises OSError."""
-        begin = time.perf_counter_ns()
+        begin = _clock()
         try:
             data, hit = self._blocks.fetch(offset, size)
         except OSError as error:
             self._failed(error, begin)
             raise
-        self._note(len(data), hit, begin)
+        if data:
+            with self._lock:
+                tally = self._slow
+                tally.bytes += len(data)
+                tally.hit += hit
+                tally.count += 1
+                tally.latency_ns += _clock() - begin
+                tally.last_ns = begin
         return data
 
     def checkpoint(self) -> None:
         """Record what was read since the last event, if anything was."""
+        fast, slow = self._fast, self._slow
         with self._lock:
-            fold, self.fold = self.fold, Fold()
+            now = (
+                fast.bytes + slow.bytes, fast.bytes + slow.hit, fast.count + slow.count,
+                fast.latency_ns + slow.latency_ns,
+            )  # fmt: skip
+            before, self._told = self._told, now
             self.event_at = time.monotonic()
-        if fold.count:
-            self._record(fold)
+        if now[2] > before[2] or now[0] > before[0]:
+            since = _clock() - max(fast.last_ns, slow.last_ns)
+            change = tuple(new - old for new, old in zip(now, before, strict=True))
+            self._record(change, time.time_ns() - since)
 
     def close(self) -> None:
         """Record the rest and close; twice is harmless."""
@@ -133,36 +163,23 @@ class Handle:
             self._closed = True
         self.checkpoint()
         if not self._events:
-            self._record(Fold())
+            self._record((0, 0, 0, 0), time.time_ns())
         self._blocks.close()
         self._on_close(self)
 
-    def _note(self, size: int, hit: int, begin: int) -> None:
-        if not size:
-            return  # the probe for the end of the file delivers nothing
-        with self._lock:
-            fold = self.fold
-            fold.bytes += size
-            fold.hit += hit
-            fold.count += 1
-            fold.latency_ns += time.perf_counter_ns() - begin
-            fold.last_ns = time.time_ns()
-            self.delivered += size
-
-    def _record(self, fold: Fold) -> None:
-        opened = self.opened
+    def _record(self, sums: tuple[int, ...], at_ns: int) -> None:
+        opened, (size, hit, count, latency) = self.opened, sums
         self._events += 1
-        cached = opened.keeps_cache and fold.count == 0 and opened.stat.size_bytes > 0
+        cached = opened.keeps_cache and count == 0 and opened.stat.size_bytes > 0
         self._recorder.record((
-            "read", opened.backend, opened.path, opened.who, fold.last_ns or time.time_ns(),
-            fold.bytes, fold.hit, max(1, fold.count), fold.latency_ns, "", self._opened_ns, cached,
-            opened.stat.size_bytes,
+            "read", opened.backend, opened.path, opened.who, at_ns, size, hit, max(1, count),
+            latency, "", self._opened_ns, cached, opened.stat.size_bytes,
         ))  # fmt: skip
 
     def _failed(self, error: OSError, begin: int) -> None:
         opened = self.opened
         self._events += 1
-        latency = time.perf_counter_ns() - begin
+        latency = _clock() - begin
         self._recorder.record((
             "read", opened.backend, opened.path, opened.who, time.time_ns(), 0, 0, 1, latency,
             errno_name(error), self._opened_ns, False, opened.stat.size_bytes,

@@ -57,6 +57,7 @@ def _serve(config: Config, ready: Callable[[], None]) -> None:
     import pyfuse3
     import trio
 
+    from warpdrive_agent.fastloop import ask_first
     from warpdrive_agent.fs import WarpdriveFS
 
     _raise_file_limit()
@@ -76,6 +77,7 @@ def _serve(config: Config, ready: Callable[[], None]) -> None:
         server = None
         try:
             server = StatusServer(agent)
+            ask_first()
             trio.run(_loop, config.mount_point, ready)
         finally:
             unmount(config.mount_point)

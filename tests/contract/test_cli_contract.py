@@ -66,8 +66,8 @@ TITLES = {
                  "  (no stale files found)"),
     ("growth",): ("Storage Growth", "DATE       BACKEND            FILES        BYTES",
                   "  (no growth data)"),
-    ("quota", "list"): ("Quotas", "TEAM            BACKEND           SOFT LIMIT   HARD LIMIT"
-                        "        USAGE STATUS", "  (no quotas configured)"),
+    ("quota", "list"): ("Quotas", "TEAM            BACKEND           SOFT LIMIT   HARD LIMIT",
+                        "  (no quotas configured)"),
     ("team", "list"): ("Teams", "USER                           TEAM", "  (no teams)"),
 }  # fmt: skip
 
@@ -276,7 +276,7 @@ def written(home):
 
 CONFIGS = {
     "not there": (None, "cannot be read"),
-    "empty variable": ("lake: {root: '${WD_NOT_SET}'}", ":1: the environment variable 'WD_NOT_SET'"),
+    "unset variable": ("lake: {root: '${WD_UNSET}'}", ":1: the environment variable 'WD_UNSET'"),
     "unknown key": ("lake: {rot: x}", ":1: lake.rot: unknown key. Did you mean 'root'?"),
     "unknown top key": ("\nbackend: []", ":2: backend: unknown key. Did you mean 'backends'?"),
     "not YAML": ("a: [", "not valid YAML"),
@@ -289,8 +289,9 @@ CONFIGS = {
     "itself": ("lake: &a {root: *a}", ""),
     "bad type": ("backends: [{name: a}]", ":1: backends[0].type"),
     "bad choice": ("telemetry: {level: fst}", "Did you mean 'fast'?"),
-    "two names": ("backends:\n- {name: a, type: local, config: {root: a}}\n"
-                  "- {name: a, type: local, config: {root: b}}", ":3: backends[1].name"),
+    "two names": (
+        "backends:\n- {name: a, type: s3}\n- {name: a, type: s3}", ":3: backends[1].name"
+    ),
     "not UTF-8": (b"lake: \xff", "cannot be read"),
     "no root": ("backends: [{name: a, type: local}]", "config.root"),
 }  # fmt: skip
@@ -367,7 +368,8 @@ def test_teams_are_imported_whole_or_not_at_all(new_home):
                  b'user_id,team_name\ncid,"nlp\n', b"user_id,team_name\ncid\n",
                  b"user_id,team_name\nci\0d,nlp\n"):  # fmt: skip
         file.write_bytes(data)
-        assert "teams.csv" in one_line(home.run("team", "import", file), 2)
+        told = one_line(home.run("team", "import", file), 2)
+        assert "teams.csv" in told or "ci\\x00d" in told
         assert shown() == expected
     assert "missing.csv" in one_line(home.run("team", "import", "missing.csv"), 2)
     assert str(home.folder) in one_line(home.run("team", "import", home.folder), 2)

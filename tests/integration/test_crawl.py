@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -15,7 +14,7 @@ from lake.metrics.index import replay
 from lake.schemas import FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
 from pipelines.crawl import CrawlOptions, crawl, latest_listings
-from storage.config import Backend, Inventory
+from storage.config import Auth, Backend, Inventory
 from storage.listing.posix import list_posix
 
 DAY = dt.timedelta(days=1)
@@ -86,7 +85,7 @@ def test_hostile_names_keep_their_identity(home):
         "é".encode(),
     ]
     for name in names:
-        Path(os.fsdecode(os.path.join(os.fsencode(home.root()), name))).write_text("x")
+        (home.root() / os.fsdecode(name)).write_text("x")
     take(home)
     assert sorted(index(home)) == sorted([
         "caf\\xe9", "a\\\\xe9", "a'b", 'a"b', "a\nb", "a\rb", " ", "-", "%41", "é",
@@ -224,8 +223,7 @@ class Reports:
     def __init__(self, folder):
         self.folder = folder / "inv"
         self.backend = Backend(
-            "inv", "s3", "/inv", {"bucket": "inv"}, None, Inventory("s3", str(self.folder)),  # pyright: ignore
-            None, None, 0o640,
+            "inv", "s3", "/inv", {}, Auth(), Inventory("s3", str(self.folder)), None, None, 0o640,
         )  # fmt: skip
 
     def add(self, day, rows, schema="Bucket, Key, Size, LastModifiedDate, ETag", **manifest):
@@ -239,7 +237,7 @@ class Reports:
         told = {
             "creationTimestamp": str(int(at.timestamp() * 1000)), "fileFormat": "CSV",
             "fileSchema": schema,
-            "files": [{"key": key, "size": len(data), "MD5checksum": hashlib.md5(data).hexdigest()}],
+            "files": [{"key": key, "size": 1, "MD5checksum": hashlib.md5(data).hexdigest()}],
         } | manifest  # fmt: skip
         (place / "manifest.json").write_text(json.dumps(told))
         return place
@@ -253,7 +251,7 @@ def inventory(home):
     return Reports(home.folder)
 
 
-def row(key, size=1, day=0):
+def row(key, size: object = 1, day=0):
     at = (START + day * DAY).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     return f'"{key}","{size}","{at}","e{size}"'
 
@@ -347,7 +345,7 @@ def test_a_size_or_time_that_is_none_fails_the_report(home, inventory):
     assert index(home) == {}
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The process dies here."""
 
 
@@ -367,17 +365,17 @@ def test_a_crash_between_the_commits_of_a_crawl_is_made_whole(
         def write(self, *args, **how):
             seen[0] += 1
             if seen[0] == point and when == "before":
-                raise Crash
+                raise CrashError
             found = real(self, *args, **how)
             if seen[0] == point and when == "after":
-                raise Crash
+                raise CrashError
             return found
 
         return write
 
     for name in ("append", "replace"):
         monkeypatch.setattr(Lake, name, wrap(getattr(Lake, name)))
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         inventory.take(home)
     monkeypatch.undo()
     if more:

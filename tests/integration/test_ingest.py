@@ -172,7 +172,7 @@ def test_an_hour_that_cannot_be_is_skewed(home, hour):
     assert home.lake.scan(EVENTS).collect()["hour"].to_list() == [ingest.SKEWED]
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The process dies here."""
 
 
@@ -187,10 +187,10 @@ def crash_at(monkeypatch):
             def write(self, *args, **how):
                 seen[0] += 1
                 if seen[0] == point and when == "before":
-                    raise Crash
+                    raise CrashError
                 found = real(self, *args, **how)
                 if seen[0] == point and when == "after":
-                    raise Crash
+                    raise CrashError
                 return found
 
             return write
@@ -217,7 +217,7 @@ def test_a_crash_between_commits_loses_and_doubles_nothing(
     home.land("other.jsonl", raw=json.dumps(event("c")).encode() + b"\nbad\n")
     with monkeypatch.context():
         crash_at(point, when)
-        with pytest.raises(Crash):
+        with pytest.raises(CrashError):
             run(home)
     monkeypatch.undo()
     run(home)
@@ -292,7 +292,7 @@ def line(path):
     line("a").replace("\n", "\r\n") + line("b").rstrip("\n"),
     line("a") + line("a"),
     "",
-], ids=["whole lines", "torn line", "no newline", "CRLF, no newline", "identical", "empty"])  # fmt: skip
+], ids=["whole lines", "torn line", "no newline", "CRLF", "identical", "empty"])  # fmt: skip
 def test_a_log_that_grew_goes_on_where_it_ended(home, part):
     """Every line counts once, also the one that was torn, also lines equal to earlier ones."""
     log = home.folder / "telemetry.jsonl"

@@ -5,6 +5,7 @@ beside it. The rows go through the real ingest, crawl and fold; DuckDB reads the
 """
 
 import datetime as dt
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -101,7 +102,7 @@ EVENTS = [
 
 def batches(rows):
     columns = ("path", "size_bytes", "owner", "modified_at", "native_access_at")
-    values = dict(zip(columns, zip(*rows, strict=True), strict=True))
+    values: dict[str, Any] = dict(zip(columns, zip(*rows, strict=True), strict=True))
     for name in ("modified_at", "native_access_at"):
         values[name] = [at(text) if text else None for text in values[name]]
     values["etag"] = [f"e{size}" for size in values["size_bytes"]]
@@ -112,7 +113,8 @@ def batches(rows):
     return [pa.RecordBatch.from_arrays(arrays, schema=LISTED)]
 
 
-def event(ts, user, backend, path, op, size, more):
+def event(row):
+    ts, user, backend, path, op, size, more = row
     sizes = {
         "bytes_read": size if op == "read" else 0,
         "bytes_written": size if op == "write" else 0,
@@ -127,7 +129,7 @@ def lake(tmp_path_factory):
     from conftest import Home
 
     home = Home(tmp_path_factory.mktemp("metrics"), backends=("hot", "cold"))
-    home.land("all.jsonl", *(event(*row) for row in EVENTS))
+    home.land("all.jsonl", *(event(row) for row in EVENTS))
     window = ingest.Window(clock.now(), dt.timedelta(days=400))
     ingest.ingest(home.lake, str(home.landing), window)
     with pytest.MonkeyPatch.context() as patch:
@@ -218,8 +220,7 @@ create view teamed as
 """
 GROUPS = {
     "user": ("owner", '"user"'),
-    "team": ("team", 'coalesce((select team from members m where m."user" = a."user"), '
-             "'unassigned')"),
+    "team": ("team", "coalesce((select team from members m where m.user = a.user), 'unassigned')"),
     "backend": ("backend", "backend"),
     "prefix": ("split_part(path, '/', 1)", "split_part(path, '/', 1)"),
 }  # fmt: skip
@@ -332,11 +333,10 @@ def test_owners_add_up_to_the_files_and_to_growth(both):
     owned = results.owned_bytes(ours["usage"]).group_by("backend").agg(pl.col("bytes").sum())
     files = ours["stale_index"].group_by("backend").agg(bytes=pl.col("size_bytes").sum())
     last = ours["growth"].filter(pl.col("by") == "backend").sort("day").group_by("backend").last()
-    known = [name for name in ("hot", "cold")]
     for frame in (owned, files, last):
         sums = dict(frame.filter(pl.col("bytes") > 0).select("backend", "bytes").iter_rows())
         assert sums == dict(files.iter_rows())
-        assert sorted(sums) == sorted(known)
+        assert sorted(sums) == ["cold", "hot"]
 
 
 def test_a_member_since_an_instant_counts_from_then_on(home):
