@@ -110,7 +110,7 @@ def _steps(unit: int) -> list[float]:
 _SIZES = (("Stored", "size"), ("Exactly", "exact"))
 
 
-def _sized(chart: alt.LayerChart, height: int) -> alt.LayerChart:
+def _sized(chart: Any, height: int) -> alt.LayerChart:
     return chart.properties(height=height, background="transparent")
 
 

@@ -105,6 +105,32 @@ class Lake:
         if self.open(table) is not None:
             self._retry(table, None, once)
 
+    def compact(self, table: Table) -> int:
+        """Bring small files together; how many files fewer."""
+        handle = self.open(table)
+        if handle is None:
+            return 0
+        done = handle.optimize.compact(writer_properties=_properties(table))
+        handle.create_checkpoint()
+        return int(done["numFilesRemoved"]) - int(done["numFilesAdded"])
+
+    def vacuum(self, table: Table, keep_hours: int, keep_versions: Sequence[int] = ()) -> int:
+        """Delete files that no version of the last `keep_hours` needs; how many.
+
+        Files of `keep_versions` stay, however old those are.
+        """
+        handle = self.open(table)
+        if handle is None:
+            return 0
+        return len(
+            handle.vacuum(
+                retention_hours=keep_hours,
+                dry_run=False,
+                enforce_retention_duration=False,
+                keep_versions=list(keep_versions) or None,
+            )
+        )
+
     def create(self, table: Table) -> None:
         """Make an empty table where there is none."""
         if self.open(table) is None:

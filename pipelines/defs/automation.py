@@ -30,6 +30,11 @@ REFRESH_JOB = dg.define_asset_job(
     description="Compute and publish all reports.",
 )
 
+MAINTENANCE_JOB = dg.define_asset_job(
+    "maintain_lake", selection=["maintenance"],
+    description="Remove what retention lets go, compact and vacuum the tables.",
+)  # fmt: skip
+
 
 @dg.sensor(
     job=INGEST_JOB,
@@ -64,10 +69,20 @@ def landed_objects(_context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     minimum_interval_seconds=30,
     description="Reports follow every ingest and crawl.",
 )
-def reports_follow(_context: dg.RunStatusSensorContext) -> dg.RunRequest:
-    """Refresh after an ingest or a crawl; runs that end together share one refresh."""
-    minute = clock.now().strftime("%Y-%m-%dT%H:%M")
-    return dg.RunRequest(run_key=f"refresh-{minute}")
+def reports_follow(context: dg.RunStatusSensorContext) -> dg.RunRequest:
+    """Refresh after every ingest and crawl."""
+    return dg.RunRequest(run_key=f"refresh-{context.dagster_run.run_id}")
+
+
+@dg.schedule(
+    job=MAINTENANCE_JOB,
+    cron_schedule="0 4 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Once a day: retention, compaction, vacuum.",
+)
+def maintain_daily() -> dg.RunRequest:
+    """One run for all tables."""
+    return dg.RunRequest()
 
 
 @dg.schedule(

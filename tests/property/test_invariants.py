@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import Home
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lake import control, results, world
@@ -24,6 +24,8 @@ from storage.listing.columns import LISTED, Listing
 
 few = settings(
     max_examples=12, deadline=None, derandomize=True, database=None,
+    # Shrinking runs a world hundreds of times: small worlds fail small enough.
+    phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 NOW = clock.now()
@@ -219,12 +221,17 @@ def check_sums(then, found):
             pl.col("files", "bytes").sum()
         )  # fmt: skip
         assert {r[0]: r[1:] for r in sums.rows() if r[1]} == stored
-    counted = then.listings.filter(pl.col("state") != "late").sort("snapshot_at", "listing")
-    last = counted.group_by("backend", maintain_order=True).last().collect()
-    assert {r["backend"]: (r["files"], r["bytes"]) for r in last.to_dicts() if r["files"]} == stored
+    # A late report is a point of growth and nothing else: where it is the latest one before
+    # as-of, the index of that instant is not known and stands at the report before it.
+    looks = then.listings.sort("snapshot_at", "listing")
+    last = {r["backend"]: r for r in looks.collect().to_dicts()}
+    late = {name for name, row in last.items() if row["state"] == "late"}
+    counted = {n: (r["files"], r["bytes"]) for n, r in last.items() if n not in late and r["files"]}
+    assert counted == {name: sums for name, sums in stored.items() if name not in late}
     points = found["growth"].filter(pl.col("by") == "backend").sort("day")
     ends = points.group_by("backend", maintain_order=True).last().to_dicts()
-    assert {r["backend"]: (r["files"], r["bytes"]) for r in ends if r["files"]} == stored
+    grown = {r["backend"]: (r["files"], r["bytes"]) for r in ends if r["backend"] not in late}
+    assert {name: sums for name, sums in grown.items() if sums[0]} == counted
     teams = found["growth"].filter(pl.col("by") == "team").sort("day")
     ends = teams.group_by("backend", "team", maintain_order=True).last().group_by("backend").agg(
         pl.col("files", "bytes").sum()

@@ -81,8 +81,8 @@ def test_any_text_is_a_size_or_a_usage_error(text):
     for parse in (parse_size, parse_duration, parse_instant):
         try:
             found = parse(text)
-        except UsageError as error:
-            assert "\n" not in str(error).replace(text, "")
+        except UsageError:
+            continue
         else:
             assert not isinstance(found, int) or 0 <= found <= MAX_BYTES
 
@@ -95,10 +95,11 @@ def test_durations_add_up(parts):
     assert parse_duration(text).total_seconds() == sum(n * seconds[u] for n, u in parts)
 
 
-@given(st.datetimes(dt.datetime(1971, 1, 1), dt.datetime(2199, 1, 1)), st.integers(-14, 14))
-def test_instants_keep_their_instant(naive, hours):
+@given(st.timedeltas(dt.timedelta(0), dt.timedelta(days=80_000)), st.integers(-14, 14))
+def test_instants_keep_their_instant(since, hours):
     """Any offset in, UTC out, to the microsecond."""
-    at = naive.replace(tzinfo=dt.timezone(dt.timedelta(hours=hours)))
+    zone = dt.timezone(dt.timedelta(hours=hours))
+    at = dt.datetime(1971, 1, 1, tzinfo=zone) + since
     assert parse_instant(at.isoformat()) == at
     assert parse_instant(format_instant(at)) == at
 

@@ -39,11 +39,12 @@ def published(tmp_path_factory) -> Path:
     return config
 
 
-@pytest.fixture
-def own(published, tmp_path) -> Path:
-    """A copy of the published lake that a test may damage."""
-    shutil.copytree(published.parent / "lake", tmp_path / "lake")
-    return Path(shutil.copy(published, tmp_path))
+@pytest.fixture(scope="session")
+def own(published, tmp_path_factory) -> Path:
+    """A copy of the published lake that tests change and damage; files and bytes stay."""
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copytree(published.parent / "lake", folder / "lake")
+    return Path(shutil.copy(published, folder))
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +76,9 @@ def dagster(published, tmp_path_factory) -> Iterator[str]:
         "DAGSTER_HOME": str(published.parent / ".dagster"),
         "WARPDRIVE_CONFIG": str(published),
     }
+    instance = published.parent / ".dagster" / "dagster.yaml"
+    if "nux:" not in instance.read_text():  # no dialog over the pages
+        instance.write_text(f"{instance.read_text()}\nnux:\n  enabled: false\n")
     log = tmp_path_factory.mktemp("dagster") / "log"
     where = ["-h", "127.0.0.1", "-p", str(port)]
     with servers.serving([*command, *where], port, "/server_info", log, environ) as url:
@@ -100,8 +104,8 @@ def visit(browser, request) -> Iterator[Open]:
     opened: list[Page] = []
 
     def go(url: str, **how: Any) -> Page:
-        size = {"width": 1280, "height": 800}
-        page = browser.new_context(viewport=size, **how).new_page()
+        how.setdefault("viewport", {"width": 1280, "height": 800})
+        page = browser.new_context(**how).new_page()
         page.set_default_timeout(WAIT_MS)
         page.goto(url)
         opened.append(page)

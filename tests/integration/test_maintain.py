@@ -1,0 +1,72 @@
+"""Retention and housekeeping: raw events go, what was made of them stays."""
+
+import datetime as dt
+
+import polars as pl
+
+from lake.published import current
+from lake.schemas import ACCESS_DAILY, EVENTS, LEDGER, STALE_INDEX
+from lake.store import Lake
+from pipelines.ingest import Window, ingest
+from pipelines.maintain import maintain
+from pipelines.refresh import refresh
+
+NOW = dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC)
+RETENTION = dt.timedelta(days=10)
+
+
+def count(lake, table):
+    return lake.scan(table).select(pl.len()).collect().item()
+
+
+def event(at, path):
+    return {"ts": at, "user": "ann", "backend": "data", "path": path, "op": "read",
+            "bytes_read": 5}  # fmt: skip
+
+
+def test_events_past_retention_go_and_their_aggregates_stay(new_home):
+    """The old day leaves events and the landing zone; usage, a rebuild and a new ingest agree."""
+    home = new_home(extra="")
+    home.file.write_text(
+        home.file.read_text().replace("root: ./lake", "root: ./lake, retention: 10d")
+    )
+    old = home.land("dt=2026-11-09/hour=10/node=n/a.jsonl", event("2026-11-09T10:00:00Z", "old"))
+    new = home.land("dt=2026-11-19/hour=10/node=n/b.jsonl", event("2026-11-19T10:00:00Z", "new"))
+    lake = Lake(home.config.lake.root)
+    ingest(lake, str(home.landing), Window(NOW - dt.timedelta(days=5), RETENTION))
+    refresh(home.config, now=NOW)
+    before = home.run("usage", "--format", "csv").out
+    assert count(lake, EVENTS) == 2
+
+    report = maintain(home.config, NOW)
+
+    assert report.expired_days == ["2026-11-09"]
+    assert report.expired_objects == 1
+    assert (old.exists(), new.exists()) == (False, True)
+    assert (count(lake, EVENTS), count(lake, ACCESS_DAILY), count(lake, LEDGER)) == (1, 2, 2)
+    refresh(home.config, now=NOW, rebuild=True)
+    assert home.run("usage", "--format", "csv").out == before
+    assert ingest(lake, str(home.landing), Window(NOW, RETENTION)).objects == 0
+    assert maintain(home.config, NOW).expired_days == []
+
+
+def test_vacuum_keeps_what_the_published_results_need(home):
+    """A table that moved on after the publication is vacuumed; the published version answers."""
+    (home.root() / "f").write_bytes(b"x" * 9)
+    home.run("crawl")
+    now = dt.datetime.now(dt.UTC)
+    refresh(home.config, now=now)
+    question = ("stale", "--days", "0", "--min-size", "1", "--format", "csv")
+    before = home.run(*question).out
+    assert before.count("\n") == 2
+    lake = home.lake
+    pinned = current(lake.root).versions["stale_index"]
+    rows = lake.scan(STALE_INDEX).collect()
+    for frame in (rows, rows, rows.clear()):
+        lake.replace(STALE_INDEX, frame)
+
+    assert lake.vacuum(STALE_INDEX, 0, [pinned]) == 2
+    maintain(home.config, now)
+
+    assert count(lake, STALE_INDEX) == 0
+    assert home.run(*question).out == before
