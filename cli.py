@@ -20,7 +20,8 @@ MODULES = {
     "commands.reports": ("usage", "stale", "growth", "user", "backends"),
     "commands.control": ("quota", "team"),
     "commands.evidence": ("rule", "ledger", "diff", "audit-log"),
-    "commands.work": ("ingest", "crawl", "refresh", "mount", "dashboard", "doctor", "demo"),
+    "commands.work": ("ingest", "crawl", "refresh", "dashboard", "doctor", "demo"),
+    "commands.node": ("mount", "stats", "status", "warm", "spool"),
 }
 
 

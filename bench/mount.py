@@ -1,4 +1,4 @@
-# ruff: noqa: T201 - a script: it prints, and it runs the peers it is compared with
+# ruff: noqa: INP001, T201 - a script, not a package: it prints
 """`make bench-mount`: the mount against a raw file, bindfs and rclone, same run, interleaved.
 
 Writes `.artifacts/bench/mount.json`. Peers that are not installed are said to be missing.
@@ -25,7 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration")]
 
-from objectserver import ObjectServer  # noqa: E402 - after the path
+from objectserver import ObjectServer  # noqa: E402 # pyright: ignore[reportMissingImports]
 
 from warpdrive_agent.mountpoint import mounted_at, unmount  # noqa: E402
 
@@ -220,7 +220,7 @@ def local_servers(stack: contextlib.ExitStack, folder: Path) -> dict[str, Server
 
 
 def cold(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
-    """32 sequential readers of cold files on a backend that takes 50 ms: ours and a default mount."""
+    """32 readers of cold files on a backend that takes 50 ms: ours, and a default mount."""
     mib = 8
     server = ObjectServer()
     for index in range(32):

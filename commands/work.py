@@ -1,4 +1,4 @@
-"""Work on the lake and on this machine: ingest, crawl, refresh, mount, demo and the like."""
+"""Work on the lake and on this machine: ingest, crawl, refresh, dashboard, doctor, demo."""
 
 from __future__ import annotations
 
@@ -71,22 +71,6 @@ def refresh(rebuild: bool, watch: bool, **o: Any) -> None:
     click.echo(commands.refresh(asked.config, asked.as_of, rebuild=rebuild))
     if watch:
         commands.watch(asked.config, click.echo)
-
-
-@click.command()
-@click.option("--daemon", is_flag=True, help="Go to the background once the mount is usable.")
-@click.option("--foreground", is_flag=True, help="Stay until Ctrl+C (the default).")
-@common
-def mount(daemon: bool, foreground: bool, **o: Any) -> None:
-    """Mount all backends and record every access.
-
-    Example: warpdrive mount --config /etc/warpdrive/config.yaml --daemon
-    """
-    from warpdrive_agent.mount import run_mount
-
-    if daemon and foreground:
-        raise UsageError("--daemon and --foreground exclude each other: give one of them.")
-    run_mount(Asked(o).config, daemon=daemon)
 
 
 @click.command()

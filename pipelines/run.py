@@ -28,9 +28,12 @@ from pipelines.defs.partitions import BACKENDS, partition_of
 from pipelines.defs.results import refresh_results
 from storage.config import Config
 from storage.errors import WarpdriveError
+from storage.landing import hour_of as landing_hour
+from storage.landing import hour_start
 from storage.units import format_instant
 
 Metadata = dict[str, Any]
+SHOWN = dt.timedelta(days=7)
 _YAML = (Path(__file__).parent.parent / "dagster.yaml", Path(__file__).parent / "dagster.yaml")
 
 
@@ -58,8 +61,14 @@ def instance(config: Config) -> Iterator[dg.DagsterInstance]:
 
 def ingest(config: Config, hours: Sequence[str], *, replace: bool) -> Metadata:
     """One run over landing hours `YYYY-MM-DDTHH`; the metadata of `events`."""
-    keys = sorted(partition_of(hour) for hour in hours)
-    tags = {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[-1]}
+    # Dagster writes an event for every partition of the range: years of hours would take minutes.
+    # The hours themselves are in the options; a long range is shown by its last week.
+    ordered = sorted(hours)
+    first = max(ordered[0], landing_hour(hour_start(ordered[-1]) - SHOWN))
+    tags = {
+        ASSET_PARTITION_RANGE_START_TAG: partition_of(first),
+        ASSET_PARTITION_RANGE_END_TAG: partition_of(ordered[-1]),
+    }
     options = {"replace": replace, "hours": sorted(hours)}
     return _run(config, ingest_hours, "ingest", options, tags=tags)["events"]
 

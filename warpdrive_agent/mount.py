@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storage.config import Config
 from storage.errors import WarpdriveError
@@ -18,6 +18,9 @@ from warpdrive_agent.capability import may_allow_other, mount_problem
 from warpdrive_agent.mountpoint import prepare, tune, unmount
 from warpdrive_agent.segments import private_folder
 from warpdrive_agent.statusserver import StatusServer
+
+if TYPE_CHECKING:
+    from warpdrive_agent.fs import WarpdriveFS
 
 CLOSE_SECONDS = 5.0
 DRAIN_SECONDS = 1.0
@@ -54,39 +57,43 @@ def _nothing() -> None:
 
 
 def _serve(config: Config, ready: Callable[[], None]) -> None:
-    import pyfuse3
-    import trio
-
-    from warpdrive_agent.fastloop import ask_first
     from warpdrive_agent.fs import WarpdriveFS
 
     _raise_file_limit()
     agent = Agent(config)
     try:
-        fs = WarpdriveFS(
-            agent, level=config.telemetry.level,
-            remote_seconds=config.cache.stale_ttl.total_seconds(),
-        )  # fmt: skip
-        try:
-            pyfuse3.init(fs, config.mount_point, _options(config))
-        except RuntimeError as error:
-            raise WarpdriveError(
-                f"{config.mount_point} cannot be mounted: {error}: see the line above, "
-                "or ask `warpdrive doctor`."
-            ) from None
-        server = None
-        try:
-            server = StatusServer(agent)
-            ask_first()
-            trio.run(_loop, config.mount_point, ready)
-        finally:
-            unmount(config.mount_point)
-            pyfuse3.close(unmount=True)
-            fs.finish()
-            if server is not None:
-                server.close()
+        seconds = config.cache.stale_ttl.total_seconds()
+        fs = WarpdriveFS(agent, level=config.telemetry.level, remote_seconds=seconds)
+        _run(config, agent, fs, ready)
     finally:
         agent.close(CLOSE_SECONDS)
+
+
+def _run(config: Config, agent: Agent, fs: WarpdriveFS, ready: Callable[[], None]) -> None:
+    """Mount, answer the kernel until the end, unmount."""
+    import pyfuse3
+    import trio
+
+    from warpdrive_agent.fastloop import ask_first
+
+    try:
+        pyfuse3.init(fs, config.mount_point, _options(config))
+    except RuntimeError as error:
+        raise WarpdriveError(
+            f"{config.mount_point} cannot be mounted: {error}: see the line above, "
+            "or ask `warpdrive doctor`."
+        ) from None
+    server = None
+    try:
+        server = StatusServer(agent)
+        ask_first()
+        trio.run(_loop, config.mount_point, ready)
+    finally:
+        unmount(config.mount_point)
+        pyfuse3.close(unmount=True)
+        fs.finish()
+        if server is not None:
+            server.close()
 
 
 async def _loop(mount_point: str, ready: Callable[[], None]) -> None:

@@ -10,6 +10,7 @@ import math
 import random
 import secrets
 from collections import deque
+from collections.abc import Callable
 from itertools import count
 
 from storage.errors import UsageError
@@ -36,7 +37,10 @@ class Recorder:
     """
 
     __slots__ = ("_cells", "_limit", "_next", "_queue", "_random", "boot", "node", "page",
-                 "rate", "taken")  # fmt: skip
+                 "rate", "record", "taken")  # fmt: skip
+
+    record: Callable[[Raw], None]
+    """Queue one event, or drop it where the queue is full."""
 
     def __init__(
         self, node: str, boot: str, page: CounterPage, *, rate: float = 0.1,
@@ -54,13 +58,20 @@ class Recorder:
         self._next = count(1)
         self._cells = page.slots
         self._random = random.Random().random
+        self.record = self._recorder()
 
-    def record(self, raw: Raw) -> None:
-        """Queue one event, or drop it where the queue is full."""
-        seq = next(self._next)
-        self._cells[seq % SLOTS] = seq
-        if len(self._queue) < self._limit:
-            self._queue.append((seq, raw))
+    def _recorder(self) -> Callable[[Raw], None]:
+        """`record` as a closure: it finds its names faster than a method does."""
+        number, cells, queue = self._next, self._cells, self._queue
+        append = queue.append
+
+        def record(raw: Raw) -> None:
+            seq = next(number)
+            cells[seq % SLOTS] = seq
+            if len(queue) < self._limit:
+                append((seq, raw))
+
+        return record
 
     def number(self) -> int:
         """The next sequence number, for an event that goes past the queue."""
@@ -114,15 +125,8 @@ class NoRecorder(Recorder):
     def __init__(self) -> None:
         super().__init__("", new_boot(), CounterPage(None, "0"), rate=0.0)
 
-    def record(self, raw: Raw) -> None:
-        """Nothing."""
-
-    def number(self) -> int:
-        """The next sequence number, for an event that goes past the queue."""
-        seq = next(self._next)
-        self._cells[seq % SLOTS] = seq
-        self.taken += 1
-        return seq
+    def _recorder(self) -> Callable[[Raw], None]:
+        return lambda _: None
 
     def sample(self, raw: Raw) -> None:
         """Nothing."""

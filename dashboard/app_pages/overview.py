@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
@@ -20,7 +21,7 @@ PERIOD = "90 days"
 OLD = dt.timedelta(hours=24)
 MAX_SEGMENTS = 6
 UNASSIGNED = "unassigned"
-NOTHING = {"files": 0, "bytes": 0}
+Row = dict[str, Any]
 
 
 def show() -> None:
@@ -101,20 +102,28 @@ def totals(found: data.Overview, backend: str) -> None:
     groups = charts.team_totals(found.usage)
     teams = [row for row in groups if row["group"] != UNASSIGNED]
     unowned = sum(row["bytes"] for row in groups if row["group"] == UNASSIGNED)
-    first, last = (found.month[0], found.month[-1]) if found.month else (NOTHING, NOTHING)
-    since = f"in {data.CHANGE_DAYS} days"
     shown = [row for row in found.backends if backend in ("", row["name"])]
     bad = sum(row["state"] not in ("complete", "never crawled") for row in shown)
     cards = (
         card("Stored", Cell(fmt.size(stored), fmt.exact_size(stored)),
-             fmt.change(fmt.size, last["bytes"] - first["bytes"], since)),
+             moved(found.month, "bytes", fmt.size)),
         card("Files", Cell(fmt.count(files)),
-             fmt.change(fmt.count, last["files"] - first["files"], since)),
+             moved(found.month, "files", fmt.count)),
         card("Backends", Cell(fmt.count(len(shown))),
              f"{bad} need attention" if bad else "all crawls complete"),
         card("Teams", Cell(fmt.count(len(teams))), f"{fmt.size(unowned)} unassigned"),
     )  # fmt: skip
     st.html(f"<div class=wd-cards>{''.join(cards)}</div>")
+
+
+def moved(month: list[Row], name: str, show: Callable[[int], str]) -> str:
+    """What changed over the last days, or since the first listing where that is younger."""
+    if len(month) < 2:
+        return f"first listed {month[0]['day']}" if month else "never listed"
+    since = f"in {data.CHANGE_DAYS} days"
+    if len(month) <= data.CHANGE_DAYS:
+        since = f"since {month[0]['day']}"
+    return fmt.change(show, month[-1][name] - month[0][name], since)
 
 
 def over_quota(found: data.Overview) -> None:

@@ -27,7 +27,6 @@ class IngestConfig(dg.Config):
     group_name=GROUP,
     partitions_def=LANDING_HOURS,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    retry_policy=dg.RetryPolicy(max_retries=1, delay=5),
     specs=[
         dg.AssetSpec(
             table.name,

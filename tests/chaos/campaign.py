@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -94,7 +95,8 @@ def run_agent(folder: Path, seed: int, faults: set[str], seconds: float | None) 
     if "clock jump" in faults:
         jump = dt.timedelta(hours=random.choice([-30, -1, 2, 500]))
         for module in (spool, recovery):
-            module.now = lambda: now() + (jump if time.monotonic() > started + 0.05 else jump * 0)
+            patched: Any = module
+            patched.now = lambda: now() + (jump if time.monotonic() > started + 0.05 else jump * 0)
     boot = new_boot()
     limit = 20_000 if "small spool" in faults else 10**9
     store = Spool(folder / "spool", node="chaos", boot=boot, max_bytes=limit)
@@ -208,7 +210,7 @@ class Trial:
         for event in events:
             if event.op == "agent":
                 drops[event.boot] = max(drops[event.boot], event.drops or 0)
-        found = sum(seq <= self.recorded[boot] for boot, seq in numbers)
+        found = sum((seq or 0) <= self.recorded[boot] for boot, seq in numbers)
         spooled = sum(row.events for row in check_spool(self.folder / "spool") if row.file)
         recorded, lost = self.recorded.total(), drops.total()
         TOTALS.update(recorded=recorded, landed=found, lost=lost, kills=self.kills)

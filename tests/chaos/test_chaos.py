@@ -41,9 +41,11 @@ def test_the_oracle_sees_a_loss_that_is_not_reported():
 
 
 def test_the_oracle_sees_an_event_that_is_sent_twice():
-    change = "uploader.Spool.forget = lambda self, name: self._segments.pop(name, None)\n" + (
-        "store = campaign.ObjectStoreSink.send\n"
-        "campaign.ObjectStoreSink.send = lambda self, name, data: "
-        "store(self, name.replace('/node=', '/node=again-' if hash(str(id(self))) % 2 else '/node='), data)"  # noqa: E501
-    )
+    change = """
+store = campaign.ObjectStoreSink.send
+def again(self, name, data):
+    store(self, name, data)
+    store(self, name.replace("/node=", "/node=again-"), data)
+campaign.ObjectStoreSink.send = again
+"""
     assert sabotaged("uploader", change) > 0

@@ -23,7 +23,7 @@ from storage.landing import compress, hour_of, segment_name
 from storage.listing.columns import LISTED, Listing
 
 few = settings(
-    max_examples=12, deadline=None, derandomize=True, database=None,
+    max_examples=8, deadline=None, derandomize=True, database=None,
     # Shrinking runs a world hundreds of times: small worlds fail small enough.
     phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

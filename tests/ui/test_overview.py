@@ -52,6 +52,7 @@ def test_totals_are_those_of_the_world(dashboard, published, visit):
     expect_card(page, "Files", "5")
     expect_card(page, "Backends", "2")
     expect_card(page, "Teams", "2")
+    expect(page.locator(".wd-card", has_text="Stored")).to_contain_text("first listed 20")
     expect(page.locator(".wd-card", has_text="Teams")).to_contain_text("1.21 KB unassigned")
     expect(page.get_by_text(re.compile(r"As of .* UTC · published .* ago"))).to_be_visible()
 
