@@ -42,7 +42,7 @@ format: setup ## let ruff mend and format the code
 dev: setup ## the Dagster UI on the demo's (or $$DAGSTER_HOME's) instance
 	@test -f "$(WARPDRIVE_CONFIG)" || { echo "$(WARPDRIVE_CONFIG) is not there: run make demo, or set WARPDRIVE_CONFIG." >&2; exit 1; }
 	@mkdir -p "$(DAGSTER_HOME)" && { test -f "$(DAGSTER_HOME)/dagster.yaml" || cp dagster.yaml "$(DAGSTER_HOME)"; }
-	@$(BIN)/dagster dev -m pipelines.definitions -h 127.0.0.1
+	@$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1
 
 dash: setup ## the dashboard
 	@$(BIN)/warpdrive dashboard

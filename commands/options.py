@@ -84,7 +84,7 @@ def _as_of(text: str) -> dt.datetime:
 def _age(reader: Any) -> None:
     from storage import clock
 
-    if reader.as_of is None:
+    if not reader.has_results:
         note("Nothing is published yet: run `warpdrive refresh`.")
     elif reader.published_at is not None and sys.stderr.isatty():
         minutes = (clock.now() - reader.published_at).total_seconds() / 60

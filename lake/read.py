@@ -38,6 +38,11 @@ class Reader:
         self._engine: Any = None
 
     @property
+    def has_results(self) -> bool:
+        """Whether a refresh has ever published, or the answers are computed."""
+        return self._elsewhen or "backends" in self._generation.documents
+
+    @property
     def published_at(self) -> dt.datetime | None:
         """When the answers were published; None where nothing was, or for another as-of."""
         told = self._generation.published_at

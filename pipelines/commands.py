@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lake.store import Lake
-from pipelines import importing
+from pipelines import importing, settings
 from pipelines.ingest import SKEWED, Window, imported_prefixes, ledger, pending_hours
 from storage import clock
 from storage.config import Config
@@ -27,9 +27,7 @@ def ingest(config: Config, paths: Sequence[str]) -> str:
     hours = _pending(config)
     if not hours:
         return f"{landed}Nothing new has landed."
-    from pipelines import run  # Dagster: seconds of import, after everything that may be refused
-
-    found = run.ingest(config, hours, replace=False)
+    found = _runs(config).ingest(config, hours, replace=False)
     return (
         f"{landed}Ingested {found['new_rows']} events from {found['objects']} objects "
         f"({found['quarantined']} lines quarantined, {found['duplicates']} duplicates)."
@@ -49,13 +47,11 @@ def import_files(config: Config, paths: Sequence[str]) -> str:
 
 def reingest(config: Config, hours: Sequence[str]) -> str:
     """Replace landing hours from their objects; a line that says so."""
-    from pipelines import run
-
     known = _known(config)
     there = [hour for hour in hours if hour in known]
     if not there:
         return "Nothing has landed in those hours."
-    found = run.ingest(config, there, replace=True)
+    found = _runs(config).ingest(config, there, replace=True)
     return f"Ingested {len(there)} landing hours again; {found['new_rows']} events were new."
 
 
@@ -82,10 +78,8 @@ def crawl(
 
 
 def _crawl_one(config: Config, name: str, as_of: dt.datetime | None, *, allow_removal: bool) -> Row:
-    from pipelines import run
-
     try:
-        return run.crawl(config, name, as_of, allow_removal=allow_removal)
+        return _runs(config).crawl(config, name, as_of, allow_removal=allow_removal)
     except WarpdriveError as error:
         source = "inventory" if config.backend(name).inventory else "list"
         nothing = dict.fromkeys(("files", "bytes", "added", "removed", "seconds"), 0)
@@ -95,9 +89,7 @@ def _crawl_one(config: Config, name: str, as_of: dt.datetime | None, *, allow_re
 
 def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool) -> str:
     """Publish all reports; a line that says so."""
-    from pipelines import run
-
-    found = run.refresh(config, as_of, rebuild=rebuild)
+    found = _runs(config).refresh(config, as_of, rebuild=rebuild)
     lag = found.get("ingest_lag_seconds")
     return (
         f"Published generation {found['generation']} as of {found['as_of']}: "
@@ -128,3 +120,11 @@ def _pending(config: Config) -> list[str]:
     window = Window(clock.now(), config.lake.retention)
     hours = pending_hours(Lake(config.lake.root), config.telemetry.landing, window)
     return sorted(hours - {SKEWED}) or ([hour_of(window.now)] if hours else [])
+
+
+def _runs(config: Config) -> Any:
+    """The runs, for this config. Dagster is seconds of import: asked for after all checks."""
+    settings.use(config.file)
+    from pipelines import run
+
+    return run

@@ -22,6 +22,7 @@ from dagster._core.storage.tags import (
 )
 
 from pipelines import settings
+from pipelines.defs.automation import CRAWL_JOB, INGEST_JOB, REFRESH_JOB
 from pipelines.defs.crawl import crawl_backend
 from pipelines.defs.ingest import ingest_hours
 from pipelines.defs.partitions import BACKENDS, partition_of
@@ -33,7 +34,12 @@ from storage.landing import hour_start
 from storage.units import format_instant
 
 Metadata = dict[str, Any]
-SHOWN = dt.timedelta(days=7)
+_ASSETS: dict[str, Any] = {
+    INGEST_JOB.name: ingest_hours,
+    CRAWL_JOB.name: crawl_backend,
+    REFRESH_JOB.name: refresh_results,
+}
+SHOWN = dt.timedelta(days=1)
 _YAML = (Path(__file__).parent.parent / "dagster.yaml", Path(__file__).parent / "dagster.yaml")
 
 
@@ -62,7 +68,7 @@ def instance(config: Config) -> Iterator[dg.DagsterInstance]:
 def ingest(config: Config, hours: Sequence[str], *, replace: bool) -> Metadata:
     """One run over landing hours `YYYY-MM-DDTHH`; the metadata of `events`."""
     # Dagster writes an event for every partition of the range: years of hours would take minutes.
-    # The hours themselves are in the options; a long range is shown by its last week.
+    # The hours themselves are in the options; a long range is shown by its last day.
     ordered = sorted(hours)
     first = max(ordered[0], landing_hour(hour_start(ordered[-1]) - SHOWN))
     tags = {
@@ -70,7 +76,7 @@ def ingest(config: Config, hours: Sequence[str], *, replace: bool) -> Metadata:
         ASSET_PARTITION_RANGE_END_TAG: partition_of(ordered[-1]),
     }
     options = {"replace": replace, "hours": sorted(hours)}
-    return _run(config, ingest_hours, "ingest", options, tags=tags)["events"]
+    return _run(config, INGEST_JOB, options, tags=tags)["events"]
 
 
 def crawl(
@@ -78,27 +84,28 @@ def crawl(
 ) -> Metadata:
     """One run for one backend; the columns of `warpdrive crawl`."""
     options = {"as_of": format_instant(as_of) if as_of else "", "allow_removal": allow_removal}
-    found = _run(config, crawl_backend, "crawl", options, partition_key=backend)["files"]
+    found = _run(config, CRAWL_JOB, options, partition_key=backend)["files"]
     return {k.removeprefix("crawl/"): v for k, v in found.items() if k.startswith("crawl/")}
 
 
 def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool = False) -> Metadata:
     """One run that publishes all reports; the metadata of `usage`."""
     options = {"as_of": format_instant(as_of) if as_of else "", "rebuild": rebuild}
-    return _run(config, refresh_results, "refresh", options)["usage"]
+    return _run(config, REFRESH_JOB, options)["usage"]
 
 
-def _run(config: Config, asset: Any, op: str, options: Metadata, **how: Any) -> dict[str, Metadata]:
-    """Materialize one definition; the metadata of each asset. The run's own error is raised."""
+def _run(config: Config, job: Any, options: Metadata, **how: Any) -> dict[str, Metadata]:
+    """Run a job in process; the metadata of each asset. The run's own error is raised."""
+    asset = _ASSETS[job.name]
+    resolved = dg.Definitions(assets=[asset], jobs=[job]).resolve_job_def(job.name)
     with instance(config) as on:
         if "partition_key" in how:
             on.add_dynamic_partitions(str(BACKENDS.name), [how["partition_key"]])
         try:
-            result = dg.materialize(
-                [asset],
+            result = resolved.execute_in_process(
                 instance=on,
                 run_config={
-                    "ops": {op: {"config": options}},
+                    "ops": {asset.op.name: {"config": options}},
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
                 },
                 **how,

@@ -22,7 +22,7 @@ INGEST_JOB = dg.define_asset_job(
 )  # fmt: skip
 CRAWL_JOB = dg.define_asset_job(
     "crawl_backends", selection=["files", "file_changes", "listings"],
-    partitions_def=BACKENDS, description="List one backend.",
+    description="List one backend.",
 )  # fmt: skip
 REFRESH_JOB = dg.define_asset_job(
     "refresh_reports",

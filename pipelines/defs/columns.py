@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from lake.schemas import Table
+
+TYPES: dict[type[pl.DataType], str] = {
+    pl.String: "text", pl.Int64: "integer", pl.Float64: "number", pl.Boolean: "true or false",
+    pl.Date: "UTC day", pl.Datetime: "UTC instant (µs)", pl.List: "list of texts",
+}  # fmt: skip
 
 
 def column_schema(table: Table) -> dict[str, Any]:
@@ -14,7 +20,7 @@ def column_schema(table: Table) -> dict[str, Any]:
     columns = [
         dg.TableColumn(
             column.name,
-            type=str(column.dtype),
+            type=TYPES.get(type(column.dtype), str(column.dtype)),
             description=column.doc,
             constraints=dg.TableColumnConstraints(nullable=column.nullable),
         )

@@ -63,8 +63,11 @@ def crawl_backend(context: dg.AssetExecutionContext, config: CrawlConfig):  # no
         "bytes": result.bytes,
         **{f"crawl/{k}": v for k, v in dataclasses.asdict(result).items()},
     }
-    for table in (FILES, FILE_CHANGES, LISTINGS):
-        yield dg.MaterializeResult(asset_key=table.name, metadata=metadata)
+    yield dg.MaterializeResult(asset_key=FILES.name, metadata=metadata)
+    moved = {"added": result.added, "removed": result.removed}
+    yield dg.MaterializeResult(asset_key=FILE_CHANGES.name, metadata=moved)
+    taken = {"listings": result.listings, "state": result.state}
+    yield dg.MaterializeResult(asset_key=LISTINGS.name, metadata=taken)
     yield dg.AssetCheckResult(
         asset_key=FILES.name, check_name="listed", passed=result.state != "failed",
         metadata={"error": result.error},

@@ -86,6 +86,6 @@ def refresh_results(config: RefreshConfig):  # noqa: ANN201
         )
     yield dg.AssetCheckResult(
         asset_key=USAGE.name, check_name=AGREE,
-        passed=len({report.bytes[n] for n in ("stale_index", "usage", "backends")}) == 1,
+        passed=report.sums_agree,
         metadata={f"bytes/{name}": value for name, value in report.bytes.items()},
     )  # fmt: skip

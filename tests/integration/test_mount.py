@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 
@@ -265,6 +266,24 @@ def test_a_signal_flushes_and_unmounts_though_a_file_is_open(tmp_path, tree, num
         with pytest.raises(OSError):
             file.close()  # the kernel says that nobody is there any more
     assert [e.bytes_read for e in mount.events("read")] == [100]
+
+
+def test_a_busy_mount_still_hears_signals_and_other_readers(tmp_path, tree):
+    hammer = (
+        "import os, sys\nfd = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "try:\n    while True: os.pread(fd, 4096, 4096)\nexcept OSError: pass"
+    )
+    with Mount(tmp_path, [local("b", tree)], "level: exact") as mount:
+        path = mount.point / "b/deep/er/big"
+        readers = [subprocess.Popen([sys.executable, "-c", hammer, str(path)]) for _ in range(2)]
+        time.sleep(0.5)
+        begin = time.monotonic()
+        assert len((mount.point / "b/deep/odd").read_bytes()) == 70_001
+        assert time.monotonic() - begin < 2
+        assert mount.stop() == 0
+        assert time.monotonic() - begin < 6
+        for reader in readers:
+            assert reader.wait(10) == 0
 
 
 def test_an_unmount_from_outside_ends_the_agent_cleanly(tmp_path, tree):
