@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ui lint format dev dash lock clean
+.PHONY: help setup demo test test-ui chaos bench-mount lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -28,6 +28,12 @@ test: setup ## lint, then run the tests; what lint finds does not hide what they
 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
 	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)
+
+chaos: setup ## kill, fill and cut the agent off: SEED=… TRIALS=…; the last line counts violations
+	@$(BIN)/python tests/chaos/campaign.py --seed $(or $(SEED),1) --trials $(or $(TRIALS),500)
+
+bench-mount: setup ## race the mount against a raw file, bindfs and rclone (peers that are installed)
+	@$(BIN)/python bench/mount.py
 
 lint: setup ## check style, imports and types
 	@$(call quietly,ruff check)

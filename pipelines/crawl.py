@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,15 @@ from lake.store import Lake
 from pipelines.transforms import files as transform
 from storage import clock
 from storage.config import Backend
-from storage.errors import ConfigError, WarpdriveError
+from storage.errors import WarpdriveError
 from storage.listing.columns import LISTED, Listing
+from storage.listing.generic import list_generic
 from storage.listing.inventory import read_report, reports
 from storage.listing.objects import list_objects
 from storage.listing.posix import list_posix
 
 log = logging.getLogger(__name__)
+OBJECT_STORES = ("s3", "azureblob", "gcs")
 COMMIT_ROWS = 1_000_000
 COUNTED = ("complete", "partial", "held")
 LEASE_WAIT_SECONDS = 120.0
@@ -119,16 +121,11 @@ def _listings(lake: Lake, backend: Backend, options: CrawlOptions) -> Iterator[L
 
 def list_backend(backend: Backend, snapshot_at: dt.datetime) -> Listing:
     """A live listing by the backend's own lister. Raises BackendError or ConfigError."""
-    listers: dict[str, Callable[[], Listing]] = {
-        "local": lambda: list_posix(backend.root, snapshot_at),
-        **dict.fromkeys(("s3", "azureblob", "gcs"), lambda: list_objects(backend, snapshot_at)),
-    }
-    if backend.type not in listers:
-        raise ConfigError(
-            f"backend '{backend.name}': type '{backend.type}' cannot be listed yet: "
-            f"use {', '.join(listers)}, or inventory: reports."
-        )
-    return listers[backend.type]()
+    if backend.type == "local":
+        return list_posix(backend.root, snapshot_at)
+    if backend.type in OBJECT_STORES:
+        return list_objects(backend, snapshot_at)
+    return list_generic(backend, snapshot_at)
 
 
 def recover(lake: Lake, backend: str) -> None:

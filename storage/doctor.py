@@ -11,6 +11,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
+from storage import clock
 from storage.config import Backend, Config
 from storage.errors import WarpdriveError
 from storage.objectstore import first_line, get, listed, open_store, put_if_absent
@@ -73,6 +74,10 @@ def _list_probe(backend: Backend) -> None:
             raise ValueError(f"no report at {backend.inventory.location}")
     elif backend.type == "local":
         next(Path(backend.root).iterdir(), None)
+    elif backend.type not in ("s3", "azureblob", "gcs"):
+        from storage.listing.generic import list_generic  # pyarrow: not on a GPU node
+
+        next(iter(list_generic(backend, clock.now()).batches), None)
     else:
         store = from_url(url_of(backend), **obstore_options(backend))
         next(iter(obstore.list(store, chunk_size=1)), None)

@@ -28,12 +28,20 @@ def url_of(backend: Backend) -> str:
     key = {"s3": "bucket", "gcs": "bucket", "azureblob": "container"}.get(backend.type)
     scheme = {"s3": "s3", "gcs": "gs", "azureblob": "az"}.get(backend.type, backend.type)
     if key is None:
-        return options.get("url") or f"{scheme}://{root}"
+        return _generic_url(backend)
     place = options.get(key) or root.split("/", 1)[0]
     if not place:
         raise ConfigError(f"backend '{backend.name}' needs config.{key}.")
     prefix = root if options.get(key) else root.partition("/")[2]
     return f"{scheme}://{place}/{prefix}".rstrip("/")
+
+
+def _generic_url(backend: Backend) -> str:
+    """`config.url`, else the type as scheme of `config.root`, for what only fsspec opens."""
+    options = backend.options
+    if not options.get("url") and not options.get("root"):
+        raise ConfigError(f"backend '{backend.name}' needs config.root or config.url.")
+    return options.get("url") or f"{backend.type}://{options['root'].rstrip('/')}"
 
 
 def obstore_options(backend: Backend) -> dict[str, Any]:

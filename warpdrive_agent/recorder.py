@@ -62,12 +62,12 @@ class Recorder:
 
     def _recorder(self) -> Callable[[Raw], None]:
         """`record` as a closure: it finds its names faster than a method does."""
-        number, cells, queue = self._next, self._cells, self._queue
-        append = queue.append
+        number, cells, queue = self._next.__next__, self._cells, self._queue
+        append, mask = queue.append, SLOTS - 1
 
         def record(raw: Raw) -> None:
-            seq = next(number)
-            cells[seq % SLOTS] = seq
+            seq = number()
+            cells[seq & mask] = seq
             if len(queue) < self._limit:
                 append((seq, raw))
 
