@@ -25,6 +25,9 @@ MODULES = {
 }
 
 
+GROUPS = ("quota", "team", "rule", "spool")
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for."""
 
@@ -59,7 +62,7 @@ def main() -> None:
     os.umask(0o027)  # nothing of the lake, spool or cache is readable for the world
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        raise SystemExit(app(prog_name="warpdrive", standalone_mode=False) or 0)
+        raise SystemExit(app(_arguments(), prog_name="warpdrive", standalone_mode=False) or 0)
     except WarpdriveError as error:
         _fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -72,6 +75,14 @@ def main() -> None:
         _fail("interrupted.", 1)
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _arguments() -> list[str]:
+    """`warpdrive help` and `warpdrive quota help` are what --help is."""
+    given = sys.argv[1:]
+    if given == ["help"] or (len(given) == 2 and given[0] in GROUPS and given[1] == "help"):
+        return [*given[:-1], "--help"]
+    return given
 
 
 def _fail(text: str, exit_code: int) -> None:

@@ -9,7 +9,7 @@ import polars as pl
 
 from lake import control, publish, results, world
 from lake.lease import held
-from lake.schemas import LEDGER, QUOTA_EVENTS, QUOTA_STATUS, TABLES
+from lake.schemas import LEDGER, QUOTA_EVENTS, QUOTA_STATUS, QUOTAS, TABLES, TEAMS
 from lake.store import Lake
 from pipelines.fold import fold
 from storage.config import Config
@@ -49,6 +49,7 @@ def refresh(
     lake = Lake(config.lake.root)
     report = RefreshReport(as_of or now)
     with held(lake.root, "refresh", LEASE_WAIT_SECONDS):
+        decided = [lake.version(table) for table in (QUOTAS, TEAMS)]
         report.folded = fold(lake, rebuild=rebuild)
         policy = world.policy(config)
         then = world.at(lake, policy, report.as_of)
@@ -63,6 +64,9 @@ def refresh(
         report.ingest_lag_seconds = ingest_lag_seconds(lake, now)
         documents = publish.documents(found, then.members, report.as_of)
         made = publish.publish(lake, documents, report.as_of, now, report.ingest_lag_seconds)
+        if decided != [lake.version(table) for table in (QUOTAS, TEAMS)]:
+            # Somebody set a quota meanwhile and published it; the older one must not hide it.
+            made = publish.publish_control(lake, now)
         report.generation = made.number
     return report
 

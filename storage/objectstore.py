@@ -54,7 +54,19 @@ def put_if_absent(store: ObjectStore, name: str, data: bytes) -> bool:
         obstore.put(store, name, data, mode="create")
     except AlreadyExistsError:
         return obstore.head(store, name)["size"] == len(data)
+    if isinstance(store, LocalStore):
+        _to_disk(Path(str(store.prefix)) / name)
     return True
+
+
+def _to_disk(path: Path) -> None:
+    """What was acknowledged outlives a power cut: the file, and its name in the folder."""
+    for place in (path, path.parent):
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def get(store: ObjectStore, name: str) -> bytes:

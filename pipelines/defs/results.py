@@ -17,7 +17,7 @@ from lake.schemas import (
 from pipelines import refresh, settings
 from pipelines.defs.columns import column_schema
 from storage import clock
-from storage.units import parse_instant
+from storage.units import format_instant, parse_instant
 
 GROUP = "reports"
 
@@ -74,7 +74,7 @@ def refresh_results(config: RefreshConfig):  # noqa: ANN201
         as_of=parse_instant(config.as_of) if config.as_of else None,
         rebuild=config.rebuild,
     )
-    common = {"as_of": report.as_of.isoformat(), "generation": report.generation}
+    common = {"as_of": format_instant(report.as_of), "generation": report.generation}
     if report.ingest_lag_seconds is not None:
         common["ingest_lag_seconds"] = report.ingest_lag_seconds
     rows = report.rows | {ACCESS_DAILY.name: sum(report.folded.values())}

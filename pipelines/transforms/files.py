@@ -59,7 +59,8 @@ def take(
     old = before.files
     kept = old.join(now, on="file_id", how="anti").filter(_below(unreadable))
     gone = old.join(now, on="file_id", how="anti").filter(~_below(unreadable))
-    held = may_hold and _must_hold(old, gone, before.held_at)
+    # Only a complete listing may confirm what an earlier one missed.
+    held = may_hold and _must_hold(old, gone, None if unreadable else before.held_at)
     live = now.join(old.select("file_id", "first_seen_at"), on="file_id", how="left").with_columns(
         first_seen_at=pl.col("first_seen_at").fill_null(snapshot_at), last_seen_at=snapshot_at
     )
