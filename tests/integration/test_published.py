@@ -2,11 +2,16 @@
 
 import datetime as dt
 
+import polars as pl
+import pytest
+
+import lake
 from lake import publish
 from lake.change import set_quota
 from lake.read import Reader
 from pipelines.crawl import CrawlOptions, crawl
 from pipelines.refresh import refresh
+from storage.errors import UnknownNameError
 
 
 def crawled_and_refreshed(home):
@@ -55,3 +60,18 @@ def test_a_quota_that_is_set_during_a_refresh_stays(home, monkeypatch):
     monkeypatch.setattr(publish, "documents", meanwhile)
     refresh(home.config, now=dt.datetime.now(dt.UTC))
     assert [row["hard_bytes"] for row in Reader(home.config).quota()] == [5]
+
+
+def test_a_notebook_gets_the_same_answers_as_typed_frames(home):
+    """`lake.open` answers as the commands do, with instants and days as such."""
+    (home.root() / "a").write_bytes(b"x" * 10)
+    crawled_and_refreshed(home)
+    opened = lake.open(str(home.file))
+    usage = opened.usage(by="team").collect()
+    assert usage.select("group", "bytes").rows() == [("unassigned", 10)]
+    assert usage.schema["last_access_at"] == pl.Datetime("us", "UTC")
+    assert opened.growth().collect().schema["day"] == pl.Date()
+    assert opened.stale(days=0).collect()["path"].to_list() == ["a"]
+    assert opened.table("files").collect()["size_bytes"].to_list() == [10]
+    with pytest.raises(UnknownNameError, match="filez"):
+        opened.table("filez")
