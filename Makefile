@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ui chaos bench-mount lint format dev dash lock clean
+.PHONY: help setup demo test test-ui chaos bench-mount bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -32,8 +32,11 @@ test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PAT
 chaos: setup ## kill, fill and cut the agent off: SEED=… TRIALS=…; the last line counts violations
 	@$(BIN)/python tests/chaos/campaign.py --seed $(or $(SEED),1) --trials $(or $(TRIALS),500)
 
-bench-mount: setup ## race the mount against a raw file, bindfs and rclone (peers that are installed)
-	@$(BIN)/python bench/mount.py
+bench-mount: setup ## race the mount against a raw file, bindfs and rclone
+	@tools/setup extra >/dev/null && PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python bench/mount.py
+
+bench-report: setup ## write docs/performance.md from the last run of each benchmark
+	@$(BIN)/python bench/report.py
 
 lint: setup ## check style, imports and types
 	@$(call quietly,ruff check)
@@ -53,9 +56,11 @@ dev: setup ## the Dagster UI on the demo's (or $$DAGSTER_HOME's) instance
 dash: setup ## the dashboard
 	@$(BIN)/warpdrive dashboard
 
-lock: ## write requirements.lock anew (UPGRADE=--upgrade for newer versions)
-	@uv=$$(tools/setup uv) && "$$uv" pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
-		--custom-compile-command "make lock" $(UPGRADE) pyproject.toml --output-file requirements.lock
+lock: ## write both locks anew (UPGRADE=--upgrade for newer versions)
+	@uv=$$(tools/setup uv) && compile() { "$$uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" $(UPGRADE) pyproject.toml "$$@"; } && \
+	compile --extra agent --extra server --extra dev --extra build --output-file requirements.lock && \
+	compile --extra ray --extra bench --constraints requirements.lock --output-file requirements-extra.lock
 
 clean: ## remove .venv, .uv and .artifacts
 	@rm -rf .venv .uv .artifacts

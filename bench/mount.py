@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -20,12 +18,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "integration"), str(ROOT / "bench")]
 
+from child import python  # noqa: E402 # pyright: ignore[reportMissingImports]
 from objectserver import ObjectServer  # noqa: E402 # pyright: ignore[reportMissingImports]
+from report import (  # noqa: E402 # pyright: ignore[reportMissingImports]
+    Row,
+    publish,
+    row,
+)
 
 from warpdrive_agent.mountpoint import mounted_at, unmount  # noqa: E402
 
@@ -111,11 +114,6 @@ class Server:
             return 0.0
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def python(code: str, *args: str | Path) -> list[str]:
-    """A command that runs `code` in a fresh interpreter."""
-    return [sys.executable, "-c", code, *map(str, args)]
 
 
 def environment() -> dict[str, str]:
@@ -257,19 +255,7 @@ def _together(paths: list[Path]) -> float:
     return total / (time.perf_counter() - begin) / 1e6
 
 
-def row(name: str, job: str, unit: str, ours: float, **more: Any) -> dict[str, Any]:
-    """One row of the result; `met` is computed."""
-    peer, goal, op = more.get("peer"), more.get("goal"), more.get("op", ">=")
-    value = more.get("value", ours / peer if peer else ours)
-    met = None if goal is None else (value >= goal if op == ">=" else value <= goal)
-    return {
-        "id": name, "job": job, "metric": more.get("metric", job), "unit": unit, "ours": ours,
-        "peer": peer, "peer_name": more.get("peer_name"), "value": value, "op": op, "goal": goal,
-        "met": met, "n": more.get("n"), "spread": more.get("spread"),
-    }  # fmt: skip
-
-
-def compared(servers: dict[str, Server]) -> Iterator[dict[str, Any]]:
+def compared(servers: dict[str, Server]) -> Iterator[Row]:
     """Rows of the throughput jobs, ours against every peer that is there."""
     goals = {
         ("random-128k", "rclone"): 2.0, ("seq-1m", "rclone"): 1.7, ("iops-4k", "bindfs"): 0.8,
@@ -285,48 +271,32 @@ def compared(servers: dict[str, Server]) -> Iterator[dict[str, Any]]:
                 goal = goals.get((job, name)) if mine == "ours" else None
                 suffix = "" if mine == "ours" else "-fast"
                 yield row(
-                    f"{job}-vs-{name}{suffix}", job, unit, statistics.median(values),
-                    peer=statistics.median(peer), peer_name=name, goal=goal, n=len(values),
-                    spread=[min(values), max(values)],
+                    f"{job}-vs-{name}{suffix}", job, unit, values,
+                    peer=peer, peer_name=name, goal=goal,
                 )  # fmt: skip
 
 
-def costs(servers: dict[str, Server]) -> Iterator[dict[str, Any]]:
+def costs(servers: dict[str, Server]) -> Iterator[Row]:
     """Rows of CPU, memory and `record()`."""
     on, off = (servers[name].values["iops-4k-cpu"] for name in ("ours", "ours-no-telemetry"))
-    cpu, without = statistics.median(on), statistics.median(off)
-    spread = [min(on), max(on)]
-    yield row("cpu-per-4k", "iops-4k", "µs", cpu, goal=35, op="<=", n=len(on), spread=spread)
+    yield row("cpu-per-4k", "iops-4k", "µs", on, goal=35, op="<=")
     more = statistics.median(a - b for a, b in zip(on, off, strict=True))
-    yield row("telemetry-cpu-per-4k", "iops-4k", "µs", cpu, peer=without, value=more,
-              peer_name="without telemetry", goal=1, op="<=", n=len(on))  # fmt: skip
+    yield row("telemetry-cpu-per-4k", "iops-4k", "µs", on, peer=off, value=more,
+              peer_name="without telemetry", goal=1, op="<=")  # fmt: skip
     status = Path(f"/proc/{servers['ours'].pid}/status").read_text()
     resident = next(int(x.split()[1]) for x in status.splitlines() if x.startswith("VmRSS"))
-    yield row("idle-memory", "after the run", "MB", resident / 1024, goal=120, op="<=", n=1)
+    yield row("idle-memory", "after the run", "MB", [resident / 1024], goal=120, op="<=")
     nanoseconds = [
         float(subprocess.run(python(RECORD), capture_output=True, text=True, check=True,
                              env=environment()).stdout)
         for _ in range(5)
     ]  # fmt: skip
-    yield row("record", "record()", "ns", statistics.median(nanoseconds), goal=250, op="<=",
-              n=5, spread=[min(nanoseconds), max(nanoseconds)])  # fmt: skip
+    yield row("record", "record()", "ns", nanoseconds, goal=250, op="<=")
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """The table for people."""
-    print(f"{'id':<28} {'ours':>12} {'peer':>12} {'value':>9}  goal")
-    for r in rows:
-        peer = "-" if r["peer"] is None else f"{r['peer']:.1f}"
-        verdict = {None: "", True: "met", False: "MISSED"}[r["met"]]
-        goal = "-" if r["goal"] is None else f"{r['op']} {r['goal']} {verdict}"
-        print(
-            f"{r['id']:<28} {r['ours']:>12.1f} {peer:>12} {r['value']:>9.2f}  {goal} [{r['unit']}]"
-        )
-
-
-def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
+def measure(folder: Path, rounds: int) -> list[Row]:
     """All rows."""
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     with contextlib.ExitStack() as stack:
         servers = local_servers(stack, folder)
         for name in ("bindfs", "rclone"):
@@ -336,9 +306,8 @@ def measure(folder: Path, rounds: int) -> list[dict[str, Any]]:
         rows += [*compared(servers), *costs(servers)]
     ours, default = cold(folder, max(3, rounds // 2))
     rows.append(row(
-        "cold-32-readers", "cold read, 50 ms backend", "MB/s", statistics.median(ours),
-        peer=statistics.median(default), peer_name="default mount", goal=4, n=len(ours),
-        spread=[min(ours), max(ours)],
+        "cold-32-readers", "cold read, 50 ms backend", "MB/s", ours,
+        peer=default, peer_name="default mount", goal=4,
     ))  # fmt: skip
     return rows
 
@@ -353,13 +322,7 @@ def main() -> int:
         rows = measure(folder, options.rounds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    show(rows)
-    machine = {"cpus": os.cpu_count(), "kernel": platform.release(),
-               "python": platform.python_version(), "load": os.getloadavg()}  # fmt: skip
-    target = ROOT / ".artifacts" / "bench" / "mount.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    return 0
+    return publish("mount", rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Make .venv what requirements.lock says. Needs nothing but Python; a second run touches nothing.
 
-`setup.py chromium` and `setup.py uv` print where that program is, after installing it if need be.
+`setup.py chromium` and `setup.py uv` print where that program is, after installing it if need be;
+`setup.py extra` adds what only the races and the cluster need (requirements-extra.lock).
 """
 
 import fcntl
@@ -21,6 +22,7 @@ VENV = ROOT / ".venv"
 INTO_VENV = ["--python", str(VENV / "bin" / "python")]
 STAMP = VENV / ".warpdrive-setup"
 LOCK = ROOT / "requirements.lock"
+EXTRA_LOCK = ROOT / "requirements-extra.lock"
 OWN_UV = ROOT / ".uv"
 
 MOUNT_PACKAGES = ["libfuse3-dev", "fuse3", "pkg-config", "gcc", "libc6-dev", "python3-dev"]
@@ -36,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with one_at_a_time():
             if arguments:
-                print({"chromium": chromium, "uv": find_uv}[arguments[0]]())
+                print({"chromium": chromium, "uv": find_uv, "extra": extra}[arguments[0]]())
             else:
                 fill_venv()
     except SetupError as error:
@@ -83,6 +85,12 @@ def sync(uv: str, lock: str, *, may_fail: bool = False) -> bool:
     with temporary_file(lock) as path:
         command = [uv, "pip", "sync", "--require-hashes", "--build-constraints", path, path]
         return run(*command, *INTO_VENV, may_fail=may_fail)
+
+
+def extra() -> str:
+    """Ray and the peers of the races, beside what is there: hundreds of megabytes few need."""
+    run(find_uv(), "pip", "install", "--require-hashes", "-r", str(EXTRA_LOCK), *INTO_VENV)
+    return str(VENV)
 
 
 def new_venv(uv: str) -> None:

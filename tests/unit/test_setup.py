@@ -16,6 +16,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = (ROOT / "requirements.lock").read_text()
+EXTRA_LOCK = (ROOT / "requirements-extra.lock").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 # Spelled apart, or this file would be its own finding.
 REGISTRY_HOSTS = [
@@ -26,10 +27,16 @@ REGISTRY_HOSTS = [
 ]
 
 
-def direct_requirements() -> list[Requirement]:
+# What few need and `make setup` leaves out.
+EXTRA = {"ray", "bench"}
+
+
+def direct_requirements(*, extra: bool = False) -> list[Requirement]:
+    """What pyproject.toml asks for: by `make setup`, or by `tools/setup extra`."""
     project = PROJECT["project"]
-    extras = project["optional-dependencies"].values()
-    return [Requirement(line) for lines in [project["dependencies"], *extras] for line in lines]
+    groups = project["optional-dependencies"].items()
+    chosen = [lines for name, lines in groups if (name in EXTRA) == extra]
+    return [Requirement(line) for lines in [project["dependencies"], *chosen] for line in lines]
 
 
 def locked(lock: str) -> dict[str, list[str]]:
@@ -40,8 +47,8 @@ def locked(lock: str) -> dict[str, list[str]]:
     return found
 
 
-def locked_versions(name: str) -> list[Version]:
-    lines = [block.split()[0] for block in locked(LOCK)[name]]
+def locked_versions(name: str, lock: str = LOCK) -> list[Version]:
+    lines = [block.split()[0] for block in locked(lock)[name]]
     return [Version(line.split("==")[1]) for line in lines]
 
 
@@ -73,6 +80,15 @@ def test_every_direct_requirement_is_locked(requirement: Requirement) -> None:
     assert all(version in requirement.specifier for version in locked_versions(name))
 
 
+@pytest.mark.parametrize("requirement", direct_requirements(extra=True), ids=str)
+def test_the_extra_lock_agrees_with_the_other(requirement: Requirement) -> None:
+    name = canonicalize_name(requirement.name)
+    versions = locked_versions(name, EXTRA_LOCK)
+    assert all(version in requirement.specifier for version in versions)
+    if name in locked(LOCK):
+        assert versions == locked_versions(name)
+
+
 def test_every_block_of_the_lock_pins_one_version_by_hash() -> None:
     blocks = [block for same_name in locked(LOCK).values() for block in same_name]
     assert len(blocks) > 100
@@ -94,6 +110,7 @@ def test_the_lock_names_what_pyproject_asks_for_and_nothing_more() -> None:
 )
 def test_the_lock_names_no_place(word: str) -> None:
     assert word not in LOCK
+    assert word not in EXTRA_LOCK
 
 
 @pytest.mark.parametrize("host", REGISTRY_HOSTS)

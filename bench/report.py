@@ -1,0 +1,128 @@
+# ruff: noqa: INP001, T201 - a script, not a package: it prints
+"""Rows of a benchmark: computed verdicts, a table for people, `.artifacts/bench/NAME.json`.
+
+`python bench/report.py` writes docs/performance.md from every NAME.json that is there.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / ".artifacts" / "bench"
+PAGE = ROOT / "docs" / "performance.md"
+LIBRARIES = ("polars", "deltalake", "pyarrow", "duckdb", "obstore", "pyfuse3", "fastapi", "uvicorn")
+
+Row = dict[str, Any]
+
+
+def row(name: str, job: str, unit: str, ours: Sequence[float], **more: Any) -> Row:
+    """One row; `ours` and `peer` are all counted rounds, medians are shown, `met` is computed.
+
+    more: peer (rounds), peer_name, goal, op ("<=" or ">="), metric; value where it is not
+    ours / peer; limit: what limits it, printed when the goal is missed.
+    """
+    peer = more.get("peer")
+    mine = statistics.median(ours)
+    other = statistics.median(peer) if peer else None
+    value = more.get("value", mine / other if other else mine)
+    goal, op = more.get("goal"), more.get("op", ">=")
+    met = None if goal is None else (value >= goal if op == ">=" else value <= goal)
+    return {
+        "id": name, "job": job, "metric": more.get("metric", job), "unit": unit, "ours": mine,
+        "peer": other, "peer_name": more.get("peer_name"), "value": value, "op": op, "goal": goal,
+        "met": met, "n": len(ours), "spread": [min(ours), max(ours)],
+        "limit": None if met is not False else more.get("limit"),
+    }  # fmt: skip
+
+
+def line(r: Row) -> str:
+    """One row for people."""
+    peer = "-" if r["peer"] is None else f"{r['peer']:.6g}"
+    verdict = {None: "", True: "met", False: "MISSED"}[r["met"]]
+    goal = "-" if r["goal"] is None else f"{r['op']} {r['goal']} {verdict}"
+    limit = f" ({r['limit']})" if r.get("limit") else ""
+    return (
+        f"{r['id']:<32} {r['ours']:>12.6g} {peer:>12} {r['value']:>9.3g}  "
+        f"{goal} [{r['unit']}]{limit}"
+    )
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table."""
+    print(f"{'id':<32} {'ours':>12} {'peer':>12} {'value':>9}  goal")
+    for r in rows:
+        print(line(r))
+
+
+def publish(name: str, rows: Sequence[Row]) -> int:
+    """Print the table and write `.artifacts/bench/<name>.json`; the exit code of the benchmark."""
+    show(rows)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    document = {"machine": machine(), "rows": list(rows)}
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what it was measured."""
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(), "cpus": os.cpu_count(),
+        "kernel": platform.release(), "python": platform.python_version(),
+        "load": os.getloadavg(), "versions": versions,
+    }  # fmt: skip
+
+
+def page() -> str:
+    """docs/performance.md: one table a benchmark."""
+    parts = [
+        (
+            "# Performance\n\nWritten by `make bench-report` from the last run of each benchmark. "
+            "Medians; the value is ours divided by the peer's in the same run unless the row says "
+            "otherwise. Machines are noisy: trust ratios.\n"
+        )
+    ]
+    for path in sorted(RESULTS.glob("*.json")):
+        document = json.loads(path.read_text())
+        where = document["machine"]
+        versions = ", ".join(f"{k} {v}" for k, v in where.get("versions", {}).items())
+        parts.append(
+            f"\n## {path.stem}\n\n{where.get('date', '')}, {where['cpus']} CPUs, kernel "
+            f"{where['kernel']}, Python {where['python']}; {versions}.\n\n"
+            "| id | job | ours | peer | value | goal | |\n|---|---|---|---|---|---|---|\n"
+        )
+        parts.extend(_cells(r) for r in document["rows"])
+    return "".join(parts)
+
+
+def _cells(r: Row) -> str:
+    peer = "" if r["peer"] is None else f"{r['peer']:.4g} ({r['peer_name']})"
+    goal = "" if r["goal"] is None else f"{r['op']} {r['goal']}"
+    verdict = {None: "", True: "met", False: "**missed**"}[r["met"]]
+    if r.get("limit"):
+        verdict += f": {r['limit']}"
+    return (
+        f"| `{r['id']}` | {r['job']} | {r['ours']:.4g} {r['unit']} | {peer} | {r['value']:.3g} "
+        f"| {goal} | {verdict} |\n"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page())
+    print(f"{PAGE.relative_to(ROOT)} written", file=sys.stderr)
