@@ -11,7 +11,6 @@ import stat as modes
 from typing import NamedTuple, Protocol
 
 from storage.config import Backend
-from storage.errors import ConfigError
 
 
 class Stat(NamedTuple):
@@ -109,7 +108,10 @@ class Source(Protocol):
 
 
 def open_backend(backend: Backend) -> Source:
-    """The source of a backend record. Raises WarpdriveError where it cannot be."""
+    """The source of a backend record; types without a reader of their own go through fsspec.
+
+    Raises WarpdriveError where it cannot be opened.
+    """
     if backend.type == "local":
         from storage.localfiles import LocalSource
 
@@ -118,7 +120,6 @@ def open_backend(backend: Backend) -> Source:
         from storage.objectfiles import ObjectSource
 
         return ObjectSource(backend)
-    raise ConfigError(
-        f"backend '{backend.name}': type '{backend.type}' cannot be mounted: "
-        "s3, azureblob, gcs and local can."
-    )
+    from storage.fsspecfiles import FsspecSource
+
+    return FsspecSource(backend)

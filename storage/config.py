@@ -48,6 +48,10 @@ class TelemetryConfig:
     level: str
     file_path: str
     control_plane_addr: str
+    token_env: str
+    """Environment variable with the `http` sink's bearer token; empty = none."""
+    token_file: str
+    """File with that token, read again for each connection, so that it may be renewed."""
     sample_metadata_ops: float
     batch_size: int
     flush_interval: dt.timedelta
@@ -234,6 +238,8 @@ def _telemetry(section: Section, folder: Path, cache_path: str) -> TelemetryConf
         level=section.choice("level", "fast", LEVELS),
         file_path=_path(folder, section.text("file_path", "/var/log/warpdrive/telemetry.jsonl")),
         control_plane_addr=section.text("control_plane_addr", "http://localhost:8080").rstrip("/"),
+        token_env=section.text("token_env"),
+        token_file=_path(folder, section.text("token_file")),
         sample_metadata_ops=section.fraction("sample_metadata_ops", 0.1),
         batch_size=section.integer("batch_size", 100) or 100,
         flush_interval=_positive(section, "flush_interval", dt.timedelta(seconds=5)),
@@ -242,6 +248,8 @@ def _telemetry(section: Section, folder: Path, cache_path: str) -> TelemetryConf
         spool_path=_path(folder, section.text("spool_path", str(Path(cache_path) / "spool"))),
         spool_max_bytes=section.parse("spool_max", 256 * 1024**2, parse_size),
     )
+    if found.token_env and found.token_file:
+        raise section.error("token_file", "and token_env are both set: keep one.")
     section.finish()
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -25,7 +26,8 @@ class HttpSink:
 
     prompt = False
 
-    def __init__(self, address: str, token: str = "") -> None:
+    def __init__(self, address: str, token: Callable[[], str] = str) -> None:
+        """`token` is asked for each new connection; an empty answer sends none."""
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
@@ -35,8 +37,7 @@ class HttpSink:
         self._parts = parts
         self._path = parts.path.rstrip("/") + "/api/v1/ingest"
         self._headers = {"Content-Type": "application/json"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._token = token
         self._connection: http.client.HTTPConnection | None = None
 
     def send(self, name: str, data: bytes) -> None:
@@ -66,6 +67,8 @@ class HttpSink:
 
     def _answer(self, body: bytes, key: str) -> tuple[int, str]:
         fresh = self._connection is None
+        if fresh:
+            self._sign_in()
         connection = self._connection = self._connection or self._connect()
         headers = {**self._headers, "Idempotency-Key": key}
         try:
@@ -77,9 +80,14 @@ class HttpSink:
             self.close()  # the server closed a connection that had been idle
             return self._answer(body, key)
         answer.read()
-        if answer.will_close:
-            self.close()
+        if answer.will_close or answer.status == http.client.UNAUTHORIZED:
+            self.close()  # the next connection asks for the token again
         return answer.status, answer.reason
+
+    def _sign_in(self) -> None:
+        self._headers.pop("Authorization", None)
+        if token := self._token():
+            self._headers["Authorization"] = f"Bearer {token}"
 
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._parts.hostname or "", self._parts.port

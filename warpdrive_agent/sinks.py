@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -153,13 +154,25 @@ class MemorySink:
         """The lines stay."""
 
 
+def bearer_token(config: TelemetryConfig) -> str:
+    """The token of the `http` sink, as it is now; empty where none is configured.
+
+    Raises OSError where it is configured and not there.
+    """
+    if config.token_file:
+        return Path(config.token_file).read_text().strip()
+    if config.token_env and not os.environ.get(config.token_env):
+        raise OSError(f"telemetry.token_env: the variable {config.token_env} is not set")
+    return os.environ.get(config.token_env, "")
+
+
 def open_sink(config: TelemetryConfig) -> SpooledSink | DirectSink:
     """The sink that the config names. Raises WarpdriveError for an unknown or unusable one."""
     match config.sink:
         case "objectstore":
             return ObjectStoreSink(config.landing)
         case "http":
-            return HttpSink(config.control_plane_addr)
+            return HttpSink(config.control_plane_addr, functools.partial(bearer_token, config))
         case "file":
             return FileSink(config.file_path)
         case "stdout":

@@ -6,20 +6,17 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from storage.config import Backend
 from storage.errors import BackendError
+from storage.fsspecinfo import etag_of, modified_of, open_fsspec
 from storage.listing.columns import Listing, batch
 from storage.objectstore import first_line
 from storage.options import url_of
 from storage.paths import path_text
 
 ROWS = 50_000
-_OURS = ("root", "url")
-_MODIFIED = ("mtime", "modified", "last_modified", "LastModified", "updated")
-_ETAGS = ("ETag", "etag", "checksum", "sha256")
 
 
 def list_generic(backend: Backend, snapshot_at: dt.datetime) -> Listing:
@@ -31,9 +28,8 @@ def list_generic(backend: Backend, snapshot_at: dt.datetime) -> Listing:
 
 
 def _batches(backend: Backend) -> Iterator[pa.RecordBatch]:
-    given = {k: v for k, v in backend.options.items() if k not in _OURS}
+    system, root = open_fsspec(backend)
     try:
-        system, root = fsspec.core.url_to_fs(url_of(backend), **given)
         found = system.find(root, detail=True)
         there = bool(found) or system.exists(root)
     # What a plug-in raises is its own affair: fsspec has no family of errors.
@@ -57,26 +53,8 @@ def _batch(entries: list[tuple[str, dict[str, Any]]]) -> pa.RecordBatch:
         {
             "path": [path for path, _ in entries],
             "size_bytes": [int(info.get("size") or 0) for _, info in entries],
-            "etag": [_text(_first(info, _ETAGS)) for _, info in entries],
-            "modified_at": [_instant(_first(info, _MODIFIED)) for _, info in entries],
+            "etag": [etag_of(info) for _, info in entries],
+            "modified_at": [modified_of(info) for _, info in entries],
         },
         len(entries),
     )
-
-
-def _first(info: dict[str, Any], names: tuple[str, ...]) -> Any:
-    return next((info[name] for name in names if info.get(name) is not None), None)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value).strip('"')
-
-
-def _instant(value: Any) -> dt.datetime | None:
-    """Plug-ins give seconds since 1970, texts or datetimes; those without a zone are UTC."""
-    if value is None:
-        return None
-    if isinstance(value, (int, float)):
-        return dt.datetime.fromtimestamp(value, dt.UTC)
-    found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-    return found.replace(tzinfo=dt.UTC) if found.tzinfo is None else found.astimezone(dt.UTC)

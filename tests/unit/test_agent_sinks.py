@@ -92,6 +92,41 @@ def test_http_takes_only_200_for_success(server, status, failure):
     sink.close()
 
 
+def config_with(tmp_path, address, more):
+    file = tmp_path / "warpdrive.yaml"
+    file.write_text(f"telemetry: {{sink: http, control_plane_addr: '{address}', {more}}}\n")
+    return load_config(str(file)).telemetry
+
+
+def test_http_signs_in_and_takes_a_renewed_token_after_a_401(server, tmp_path):
+    (tmp_path / "token").write_text("first\n")
+    sink = open_sink(config_with(tmp_path, server.address, "token_file: ./token"))
+    sink.send(NAME, DATA)
+    (tmp_path / "token").write_text("second\n")
+    server.answers = [401]
+    with pytest.raises(SendError, match="401"):
+        sink.send(NAME, DATA)
+    sink.send(NAME, DATA)
+    sink.close()
+    seen = [headers["Authorization"] for _, headers, _ in server.requests]
+    assert seen == ["Bearer first"] * 3 + ["Bearer second"] * 2
+
+
+def test_a_token_that_is_not_there_waits_and_is_never_shown(server, tmp_path, monkeypatch):
+    monkeypatch.delenv("AGENT_TOKEN", raising=False)
+    sink = open_sink(config_with(tmp_path, server.address, "token_env: AGENT_TOKEN"))
+    with pytest.raises(SendError, match="variable AGENT_TOKEN is not set"):
+        sink.send(NAME, DATA)
+    monkeypatch.setenv("AGENT_TOKEN", "s3cr3t")
+    server.answers = [403]
+    with pytest.raises(SendError) as caught:
+        sink.send(NAME, DATA)
+    assert "s3cr3t" not in str(caught.value)
+    sink.close()
+    with pytest.raises(ConfigError, match="keep one"):
+        config_with(tmp_path, server.address, "token_env: A, token_file: ./b")
+
+
 def test_http_does_not_connect_before_the_first_segment_and_fails_politely():
     sink = HttpSink("http://127.0.0.1:9")
     with pytest.raises(SendError, match=r"127\.0\.0\.1:9"):
