@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.servers import FaultProxy, moto
+
 
 class Said(NamedTuple):
     """What a command said and how it ended."""
@@ -25,7 +27,10 @@ class Said(NamedTuple):
 
 
 class Home:
-    """A folder with a config, a lake, a landing zone and the command line."""
+    """A folder with a config, a lake, a landing zone and the command line.
+
+    A backend is the name of a local one, or the mapping that the config says of it.
+    """
 
     def __init__(self, folder: Path, backends=("data",), extra="") -> None:
         self.folder = folder
@@ -33,6 +38,9 @@ class Home:
         self.file = folder / "warpdrive.yaml"
         lines = ["lake: {root: ./lake}", "telemetry: {landing: ./landing}", extra, "backends:"]
         for name in backends:
+            if name.startswith("{"):
+                lines.append(f"  - {name}")
+                continue
             self.root(name).mkdir(parents=True, exist_ok=True)
             lines.append(f"  - {{name: {name}, type: local, config: {{root: ./roots/{name}}}}}")
         self.file.write_text("\n".join(lines if backends else [*lines[:3], "backends: []"]) + "\n")
@@ -104,3 +112,24 @@ def new_home(tmp_path):
         return Home(folder, backends, extra)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory):
+    """An S3 server for the session (`tests.servers.S3Server`); ask it for a bucket of your own."""
+    with moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(moto_server):
+    """A fresh, empty bucket of `moto_server`."""
+    return moto_server.bucket()
+
+
+@pytest.fixture
+def fault_proxy(moto_server):
+    """A proxy in front of `moto_server` that fails as told; `moto_server.at(proxy.url)` uses it."""
+    proxy = FaultProxy(moto_server.url)
+    yield proxy
+    proxy.stop()
