@@ -70,7 +70,7 @@ def set_quota(lake: Lake, new: Row, who: str, at: dt.datetime) -> Row | None:
         ids = lake.scan(QUOTAS).select(pl.col("quota_id").max()).collect().item() or 0
         row = {**new, "quota_id": before["quota_id"] if before else ids + 1}
         _change(lake, QUOTAS, [row], ("set", who, at))
-        _audit(lake, (at, who, "quota set"), _name(new), before, row)
+        audit(lake, (at, who, "quota set"), _name(new), before, row)
     return before
 
 
@@ -84,7 +84,7 @@ def delete_quota(lake: Lake, team: str, backend: str, who: str, at: dt.datetime)
                 "`warpdrive quota list` shows what there is."
             )
         _change(lake, QUOTAS, [before], ("delete", who, at))
-        _audit(lake, (at, who, "quota delete"), _name(before), before, None)
+        audit(lake, (at, who, "quota delete"), _name(before), before, None)
     return before
 
 
@@ -116,7 +116,7 @@ def add_members(
         if new:
             _change(lake, TEAMS, list(new.values()), ("add", who, at))
             teams = sorted({team for _, team in new})
-            _audit(lake, (at, who, "team add"), ", ".join(teams), None, {"members": len(new)})
+            audit(lake, (at, who, "team add"), ", ".join(teams), None, {"members": len(new)})
     return len(new)
 
 
@@ -131,7 +131,7 @@ def remove_member(
             )
         row = {"user": user, "team": team, "since_at": since}
         _change(lake, TEAMS, [row], ("remove", who, at))
-        _audit(lake, (at, who, "team remove"), f"{user} {team}", row, None)
+        audit(lake, (at, who, "team remove"), f"{user} {team}", row, None)
 
 
 def add_rule(lake: Lake, rule: Row, who: str, at: dt.datetime) -> None:
@@ -139,7 +139,7 @@ def add_rule(lake: Lake, rule: Row, who: str, at: dt.datetime) -> None:
     with held(lake.root, "control", LEASE_WAIT_SECONDS):
         before = _rule(lake, rule["backend"], rule["prefix"])
         _change(lake, OWNERSHIP_RULES, [rule], ("add", who, at))
-        _audit(lake, (at, who, "rule add"), f"{rule['backend']}:{rule['prefix']}", before, rule)
+        audit(lake, (at, who, "rule add"), f"{rule['backend']}:{rule['prefix']}", before, rule)
 
 
 def remove_rule(lake: Lake, backend: str, prefix: str, who: str, at: dt.datetime) -> None:
@@ -151,7 +151,7 @@ def remove_rule(lake: Lake, backend: str, prefix: str, who: str, at: dt.datetime
                 f"no rule for '{backend}:{prefix}': `warpdrive rule list` shows what there is."
             )
         _change(lake, OWNERSHIP_RULES, [before], ("remove", who, at))
-        _audit(lake, (at, who, "rule remove"), f"{backend}:{prefix}", before, None)
+        audit(lake, (at, who, "rule remove"), f"{backend}:{prefix}", before, None)
 
 
 def _rule(lake: Lake, backend: str, prefix: str) -> Row | None:
@@ -186,9 +186,10 @@ def _change(
     lake.append(table, frame, (f"control:{table.name}", last + len(rows)))
 
 
-def _audit(
+def audit(
     lake: Lake, what: tuple[dt.datetime, str, str], name: str, before: Row | None, after: Row | None
 ) -> None:
+    """Log a change of a control table. `what`: when, who, action."""
     at, who, action = what
     texts = [json.dumps(row, default=str, sort_keys=True) if row else "" for row in (before, after)]
     row = {"at": at, "who": who, "action": action, "object": name}

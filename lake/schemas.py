@@ -394,11 +394,28 @@ AUDIT_LOG = Table(
     ),
 )
 
+MARKS = Table(
+    "marks",
+    "files marked for deletion; the latest row of a (backend, path) wins; nothing is deleted here",
+    (
+        _c("at", AT, "when it was marked or unmarked"),
+        _c("by", TEXT, "who did it"),
+        _c("number", INT, "order of the rows in the table, from 1"),
+        _c("state", TEXT, "marked or unmarked; readers see void once the file is another one"),
+        _BACKEND,
+        _PATH,
+        _FILE_ID,
+        _c("etag", TEXT, "etag of the file that was marked; modified:<instant> if it has none"),
+        _c("size_bytes", INT, "size of the file that was marked"),
+        _c("reason", TEXT, "why it may go"),
+    ),
+)
+
 TABLES: Final = {
     table.name: table
     for table in (
         EVENTS, QUARANTINE, LEDGER, ACCESS_DAILY, AGENTS, LISTINGS, FILES, FILE_CHANGES,
         STALE_INDEX, USAGE, GROWTH, QUOTA_STATUS, QUOTA_EVENTS, BACKENDS,
-        TEAMS, QUOTAS, OWNERSHIP_RULES, AUDIT_LOG,
+        TEAMS, QUOTAS, OWNERSHIP_RULES, MARKS, AUDIT_LOG,
     )
 }  # fmt: skip
