@@ -23,13 +23,17 @@ Row = dict[str, Any]
 
 
 class Ask:
-    """Answers at one as-of. `versions`: of the result tables that are of that as-of."""
+    """Answers at one as-of.
+
+    `versions`: of every table, where the answers are those of a published generation.
+    """
 
     def __init__(self, config: Config, as_of: dt.datetime, versions: dict[str, int]) -> None:
         self._lake = Lake(config.lake.root)
         self._policy = world.policy(config)
         self._as_of = as_of
-        self._world = world.at(self._lake, self._policy, as_of)
+        read = self._lake.at(versions) if versions else self._lake
+        self._world = world.at(read, self._policy, as_of)
         self._index_version = versions.get(STALE_INDEX.name)
 
     def documents(self) -> dict[str, list[Row]]:

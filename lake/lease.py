@@ -49,6 +49,11 @@ class Lease:
         self._thread: threading.Thread | None = None
         self.lost = False
 
+    @property
+    def number(self) -> int:
+        """Grows with everyone who has held the lease: tells the order of holders."""
+        return self._number
+
     def try_acquire(self) -> str:
         """Take the lease; an empty text when it is ours, else who holds it."""
         number, state = self._latest()

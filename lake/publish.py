@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
-from typing import Any
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 import polars as pl
+from obstore.store import LocalStore
 
 from lake import control
-from lake.lease import held
 from lake.metrics import quota
-from lake.published import CURRENT, Generation, current, place
+from lake.published import CURRENT, Generation, current, parsed, place
 from lake.results import Results, owned_bytes
 from lake.schemas import QUOTA_EVENTS, QUOTA_STATUS, USAGE
-from lake.store import Lake
-from storage.objectstore import listed, open_store
+from lake.store import Lake, SupersededError
+from storage import clock
+from storage.conditional import create, read_tagged, write_if_unchanged, write_new
+from storage.errors import LakeError
+from storage.objectstore import get, listed, open_store
 from storage.units import format_instant, parse_instant
 
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
 KEEP_GENERATIONS = 10
-LEASE_WAIT_SECONDS = 30.0
+KEEP_AGE = dt.timedelta(hours=1)
+TRIES = 20
+CLAIM, MANIFEST = "claim", "generation.json"
 STALE_DAYS = 90
 STALE_LIMIT = 1000
 Documents = dict[str, pl.DataFrame]
@@ -48,50 +63,130 @@ def documents(results: Results, members: pl.DataFrame, as_of: dt.datetime) -> Do
     }
 
 
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh computed, all of one as-of."""
+
+    ticket: int
+    as_of: dt.datetime
+    documents: Documents
+    owned: pl.DataFrame
+    """team, backend, bytes."""
+    versions: dict[str, int]
+    """Delta versions of what was read and written."""
+    ingest_lag_seconds: float | None = None
+
+
+def next_ticket(lake: Lake, lease_number: int) -> int:
+    """The order of start of a refresh that holds the lease of that number: only grows."""
+    return max(lease_number, current(lake.root).ticket + 1)
+
+
+def publish_results(lake: Lake, made: Refreshed, at: dt.datetime) -> Generation:
+    """Publish what a refresh computed as the next generation.
+
+    Quotas and teams are taken as they are now, so that one set meanwhile is not hidden. Raises
+    SupersededError where a refresh that started later has published: nothing changes then.
+    """
+
+    def change(before: Generation, number: int) -> Generation:
+        if before.ticket > made.ticket:
+            raise SupersededError(
+                f"a refresh that started later has published generation {before.number}: "
+                "these results are not published."
+            )
+        documents, versions = _control(lake, made.as_of, made.owned)
+        return dataclasses.replace(
+            before,
+            ticket=made.ticket,
+            as_of=format_instant(made.as_of),
+            documents=before.documents | put(number, documents),
+            versions=made.versions | versions,
+            ingest_lag_seconds=made.ingest_lag_seconds,
+        )
+
+    store = open_store(place(lake.root))
+    placed: dict[str, str] = {}
+
+    def put(number: int, documents: Documents) -> dict[str, str]:
+        # The big ones are written once, however often CURRENT was lost to another publisher.
+        if not placed:
+            placed.update(_put(store, number, made.documents))
+        return placed | _put(store, number, documents)
+
+    return _swap(lake.root, change, at)
+
+
 def publish_control(lake: Lake, at: dt.datetime) -> Generation:
     """Publish quotas and teams as they are now, against the usage of the last refresh."""
-    told = current(lake.root).as_of
-    as_of = parse_instant(told) if told else at
-    owned = owned_bytes(lake.scan(USAGE).collect())
+    store = open_store(place(lake.root))
+
+    def change(before: Generation, number: int) -> Generation:
+        as_of = parse_instant(before.as_of) if before.as_of else at
+        owned = owned_bytes(lake.scan(USAGE, before.versions.get(USAGE.name)).collect())
+        documents, versions = _control(lake, as_of, owned)
+        return dataclasses.replace(
+            before,
+            as_of=format_instant(as_of),
+            documents=before.documents | _put(store, number, documents),
+            versions=before.versions | versions,
+        )
+
+    return _swap(lake.root, change, at)
+
+
+def _control(
+    lake: Lake, as_of: dt.datetime, owned: pl.DataFrame
+) -> tuple[Documents, dict[str, int]]:
+    """The documents of quotas and teams as they are now, and the table's version."""
     before = lake.scan(QUOTA_STATUS).collect()
     limits = quota.status(control.quotas(lake), owned, before, as_of)
     lake.append(QUOTA_EVENTS, quota.crossings(before, limits, as_of))
     lake.replace(QUOTA_STATUS, limits)
-    members = control.memberships(lake, as_of)
-    return publish(lake, {"quota": limits, "team": members}, as_of, at)
+    versions = {QUOTA_STATUS.name: lake.version(QUOTA_STATUS)}
+    return {"quota": limits, "team": control.memberships(lake, as_of)}, versions
 
 
-def publish(
-    lake: Lake, changed: Documents, as_of: dt.datetime, at: dt.datetime,
-    ingest_lag_seconds: float | None = None,
-) -> Generation:  # fmt: skip
-    """Publish documents as the next generation; those not in `changed` are carried over.
+def _put(store: ObjectStore, number: int, documents: Documents) -> dict[str, str]:
+    """Write documents into the folder of a claimed number; name → place."""
+    placed = {name: f"{number}/{name}.json" for name in documents}
+    for name, frame in documents.items():
+        write_new(store, placed[name], as_json(frame))
+    return placed
 
-    A refresh with an older as-of than the published one does not take its place when it was
-    slower: publishers are serialised by a lease, and the caller holds the one of its refresh.
+
+def _claim(store: ObjectStore, above: int) -> int:
+    """A number larger than `above` that no other publisher has, so that nobody writes there."""
+    number = above + 1
+    while not create(store, f"{number}/{CLAIM}"):
+        number += 1
+    return number
+
+
+def _swap(
+    lake_root: str, change: Callable[[Generation, int], Generation], at: dt.datetime
+) -> Generation:
+    """Make the generation that `change` makes of the current one the next, or try again.
+
+    `CURRENT` is replaced only if it still is what was read, so that the number grows each time
+    and no publisher undoes what another has just published.
     """
-    store = open_store(place(lake.root))
-    with held(lake.root, "publish", LEASE_WAIT_SECONDS):
-        before = current(lake.root)
-        number = before.number + 1
-        placed = {name: f"{number}/{name}.json" for name in changed}
-        for name, frame in changed.items():
-            obstore.put(store, placed[name], as_json(frame))
-        after = Generation(
-            root=before.root,
-            number=number,
-            as_of=format_instant(as_of),
-            published_at=format_instant(at),
-            documents=before.documents | placed,
-            versions=lake.versions(),
-            ingest_lag_seconds=(
-                before.ingest_lag_seconds if ingest_lag_seconds is None else ingest_lag_seconds
-            ),
+    root = place(lake_root)
+    store = open_store(root)
+    for attempt in range(TRIES):
+        told = read_tagged(store, CURRENT)
+        before = Generation(root) if told is None else parsed(root, told.data)
+        number = _claim(store, before.number)
+        after = dataclasses.replace(
+            change(before, number), number=number, published_at=format_instant(at)
         )
-        body = {k: v for k, v in dataclasses.asdict(after).items() if k != "root"}
-        obstore.put(store, CURRENT, json.dumps(body, indent=1).encode())
-        _tidy(store, after)
-    return after
+        body = json.dumps(after.body(), indent=1).encode()
+        write_new(store, f"{number}/{MANIFEST}", body)
+        if write_if_unchanged(store, CURRENT, body, told):
+            _tidy(store, after, clock.now())
+            return parsed(root, body)
+        time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 5)))
+    raise LakeError(f"{root}/{CURRENT}: {TRIES} publications lost to others: try again.")
 
 
 def as_json(frame: pl.DataFrame) -> bytes:
@@ -105,15 +200,43 @@ def as_json(frame: pl.DataFrame) -> bytes:
     return json.dumps(texts.to_dicts(), separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _tidy(store: Any, now: Generation) -> None:
-    """Remove documents of generations that no reader can still be reading."""
+def _tidy(store: ObjectStore, now: Generation, at: dt.datetime) -> None:
+    """Remove documents that no reader can still be reading.
+
+    A reader may hold any of the last ten generations, and any that was the current one within
+    the hour; what such a generation names stays, in whichever folder it is.
+    """
+    found = {info.name: info for info in listed(store) if _number(info.name)}
+    recent = at - KEEP_AGE
+    manifests = sorted(
+        (info for name, info in found.items() if name.endswith(f"/{MANIFEST}")),
+        key=lambda info: _number(info.name),
+    )
     used = set(now.documents.values())
+    for info, after in pairwise(manifests):
+        if _number(info.name) > now.number - KEEP_GENERATIONS or after.modified_at >= recent:
+            used |= {info.name, *json.loads(get(store, info.name))["documents"].values()}
     old = [
-        info.name
-        for info in listed(store)
-        if (number := info.name.partition("/")[0]).isdigit()
-        and int(number) <= now.number - KEEP_GENERATIONS
-        and info.name not in used
+        name
+        for name, info in found.items()
+        if _number(name) <= now.number - KEEP_GENERATIONS
+        and info.modified_at < recent
+        and name not in used
     ]
     if old:
         obstore.delete(store, old)
+        _remove_empty_folders(store)
+
+
+def _number(name: str) -> int:
+    """The generation in whose folder an object is; 0 for none."""
+    number = name.partition("/")[0]
+    return int(number) if number.isdigit() else 0
+
+
+def _remove_empty_folders(store: ObjectStore) -> None:
+    if isinstance(store, LocalStore):
+        for folder in Path(str(store.prefix)).iterdir():
+            if folder.name.isdigit():
+                with contextlib.suppress(OSError):  # it is not empty
+                    folder.rmdir()

@@ -31,16 +31,28 @@ from storage.options import delta_options
 
 TRIES = 12
 CHECKPOINT_EVERY = "20"
+REFRESH = "refresh"
+KEPT_HANDLES = 64
 Where = Mapping[str, str | int | Sequence[str]]
 App = tuple[str, int]
+_opened: dict[tuple[str, int], DeltaTable] = {}
+
+
+class SupersededError(LakeError):
+    """A refresh that started later was faster."""
 
 
 class Lake:
-    """The tables under one root. Holds no state but the place."""
+    """The tables under one root. Holds no state but the place.
 
-    def __init__(self, root: str) -> None:
+    With `versions` it reads the tables as they were then, those not named as empty; it writes as
+    ever.
+    """
+
+    def __init__(self, root: str, versions: Mapping[str, int] | None = None) -> None:
         self.root = root
         self._options = delta_options(root)
+        self._versions = versions
 
     def uri(self, table: Table) -> str:
         """Where a table lives."""
@@ -71,12 +83,33 @@ class Lake:
 
     def scan(self, table: Table, version: int | None = None) -> pl.LazyFrame:
         """All rows, of a version or the latest; an empty frame where there is no table."""
-        handle = self.open(table)
+        if version is None and self._versions is not None:
+            version = self._versions.get(table.name, -1)
+        handle = self.open(table) if version is None else self._opened(table, version)
         if handle is None:
             return pl.LazyFrame(schema=table.schema)
-        if version is not None and version != handle.version():
-            handle.load_as_version(version)
         return pl.scan_delta(handle).select(table.schema.names())
+
+    def _opened(self, table: Table, version: int) -> DeltaTable | None:
+        """A handle at a version; kept, since a version never changes."""
+        if version < 0:
+            return None
+        key = (self.uri(table), version)
+        if key not in _opened:
+            handle = self.open(table)
+            if handle is None:
+                return None
+            if handle.version() != version:
+                handle.load_as_version(version)
+            _opened[key] = handle
+            while len(_opened) > KEPT_HANDLES:
+                _opened.pop(next(iter(_opened)), None)
+            return handle
+        return _opened[key]
+
+    def at(self, versions: Mapping[str, int]) -> Lake:
+        """The same lake as it was at these versions of its tables."""
+        return Lake(self.root, versions)
 
     def app_version(self, table: Table, app: str) -> int:
         """The version last committed under an application id, -1 if none."""
@@ -95,6 +128,19 @@ class Lake:
         # Without a predicate an overwrite keeps rows that were appended beside it.
         predicate = sql(where) if where else "true"
         return self._write(table, frame, app, mode="overwrite", predicate=predicate)
+
+    def replace_result(self, table: Table, frame: pl.DataFrame, ticket: int) -> int:
+        """Replace all rows by those of the refresh with that ticket; the version they have.
+
+        Raises SupersededError where a refresh with a later ticket has written the table.
+        """
+        self.replace(table, frame, app=(REFRESH, ticket))
+        handle = self.open(table)
+        if handle is None or handle.transaction_version(REFRESH) != ticket:
+            raise SupersededError(
+                f"table {table.name}: a refresh that started later has written it."
+            )
+        return handle.version()
 
     def delete(self, table: Table, where: Where) -> None:
         """Remove the rows that match `where`."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from lake import control, publish, results, world
+from lake import control, publish, published, results, world
 from lake.lease import held
-from lake.schemas import LEDGER, QUOTA_EVENTS, QUOTA_STATUS, QUOTAS, TABLES, TEAMS
-from lake.store import Lake
+from lake.schemas import LEDGER, QUOTA_STATUS, TABLES
+from lake.store import Lake, SupersededError
 from pipelines.fold import fold
 from storage.config import Config
 
 LEASE_WAIT_SECONDS = 120.0
 LAG_WINDOW = dt.timedelta(hours=24)
-RESULTS = ("stale_index", "usage", "growth", "quota_status", "backends")
+RESULTS = ("stale_index", "usage", "growth", "backends")
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -29,6 +31,8 @@ class RefreshReport:
     folded: dict[str, int] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
+    superseded: bool = False
+    """A refresh that started later was faster: nothing of this one is published."""
     held: bool = False
     """A backend waits with removals, so that growth has no point for its files as they are."""
 
@@ -48,27 +52,40 @@ def refresh(
     """
     lake = Lake(config.lake.root)
     report = RefreshReport(as_of or now)
-    with held(lake.root, "refresh", LEASE_WAIT_SECONDS):
-        decided = [lake.version(table) for table in (QUOTAS, TEAMS)]
-        report.folded = fold(lake, rebuild=rebuild)
-        policy = world.policy(config)
-        then = world.at(lake, policy, report.as_of)
-        before = lake.scan(QUOTA_STATUS).collect()
-        found = results.compute(then, policy, control.quotas(lake), before)
-        lake.append(QUOTA_EVENTS, found["quota_events"])
-        for name in RESULTS:
-            lake.replace(TABLES[name], found[name])
-            report.rows[name] = found[name].height
-        report.bytes = sums(found)
-        report.held = "held" in found["backends"]["state"].to_list()
-        report.ingest_lag_seconds = ingest_lag_seconds(lake, now)
-        documents = publish.documents(found, then.members, report.as_of)
-        made = publish.publish(lake, documents, report.as_of, now, report.ingest_lag_seconds)
-        if decided != [lake.version(table) for table in (QUOTAS, TEAMS)]:
-            # Somebody set a quota meanwhile and published it; the older one must not hide it.
-            made = publish.publish_control(lake, now)
-        report.generation = made.number
+    with held(lake.root, "refresh", LEASE_WAIT_SECONDS) as lease:
+        ticket = publish.next_ticket(lake, lease.number)
+        try:
+            _refresh(lake, config, report, ticket=ticket, now=now, rebuild=rebuild)
+        except SupersededError as error:
+            log.warning("%s", error)
+            report.superseded = True
+            report.generation = published.current(lake.root).number
     return report
+
+
+def _refresh(
+    lake: Lake, config: Config, report: RefreshReport, *, ticket: int, now: dt.datetime,
+    rebuild: bool,
+) -> None:  # fmt: skip
+    report.folded = fold(lake, rebuild=rebuild)
+    # Everything is read at these versions, whatever is ingested or crawled meanwhile.
+    versions = lake.versions()
+    policy = world.policy(config)
+    then = world.at(lake.at(versions), policy, report.as_of)
+    before = lake.scan(QUOTA_STATUS).collect()
+    found = results.compute(then, policy, control.quotas(lake), before)
+    for name in RESULTS:
+        versions[name] = lake.replace_result(TABLES[name], found[name], ticket)
+        report.rows[name] = found[name].height
+    report.rows[QUOTA_STATUS.name] = found[QUOTA_STATUS.name].height
+    report.bytes = sums(found)
+    report.held = "held" in found["backends"]["state"].to_list()
+    report.ingest_lag_seconds = ingest_lag_seconds(lake, now)
+    made = publish.Refreshed(
+        ticket, report.as_of, publish.documents(found, then.members, report.as_of),
+        results.owned_bytes(found["usage"]), versions, report.ingest_lag_seconds,
+    )  # fmt: skip
+    report.generation = publish.publish_results(lake, made, now).number
 
 
 def sums(found: results.Results) -> dict[str, int]:
