@@ -164,6 +164,66 @@ ACCESS_DAILY = Table(
     path_sorted=True,
 )
 
+_BUCKET = _c("bucket", INT, "range of file_id the row belongs to; -1: a day that is not folded")
+_FOLDED = _c("landing_day", TEXT, "day of the landing hours the row is of; base: folded days")
+
+FILE_STATE = Table(
+    "file_state",
+    "last access and first write per file; a file may have a row per landing day not folded yet",
+    (
+        _BUCKET,
+        _FOLDED,
+        _FILE_ID,
+        _c("last_access_at", AT, "latest read or write that did not fail"),
+        _c("first_write_at", AT, "earliest write by a named user", nullable=True),
+        _c("first_writer", TEXT, "who wrote then; of equal instants the first name", nullable=True),
+    ),
+    partition_by=("bucket", "landing_day"),
+)
+
+FILE_USER = Table(
+    "file_user",
+    "who touched a file, per day while the day counts for ownership, then once",
+    (
+        _BUCKET,
+        _FOLDED,
+        _FILE_ID,
+        _c("user", TEXT, "who"),
+        _c("source_day", TEXT, "landing day the row came from; empty once days are joined"),
+        _c("day", DAY, "UTC day of the accesses; null once days are joined", nullable=True),
+        _c("bytes_read", INT, "bytes the user read that day; 0 once days are joined"),
+        _c("last_access_at", AT, "latest read or write that did not fail"),
+    ),
+    partition_by=("bucket", "landing_day"),
+)
+
+ACTIVITY = Table(
+    "activity",
+    "what users did per backend and first path segment, per landing day",
+    (
+        _c("landing_day", TEXT, "day of the landing hours that were folded, or skewed"),
+        _BACKEND,
+        _c("prefix", TEXT, "first segment of the path"),
+        _c("user", TEXT, "who"),
+        _c("read_count", INT, "reads that did not fail"),
+        _c("write_count", INT, "writes that did not fail"),
+        _c("bytes_read", INT, "bytes of the reads"),
+        _c("bytes_written", INT, "bytes of the writes"),
+        _c("last_access_at", AT, "latest read or write"),
+    ),
+    partition_by=("landing_day",),
+)
+
+FILE_READER = Table(
+    "file_reader",
+    "who owns a file by reading it, since when; the latest row of a file is in force",
+    (
+        _FILE_ID,
+        _c("reader", TEXT, "who read most of its bytes when it was decided"),
+        _c("since_at", AT, "as-of of the refresh that decided it"),
+    ),
+)
+
 AGENTS = Table(
     "agents",
     "node x UTC hour: is the agent alive, what does it mount, what did it lose",
@@ -256,6 +316,20 @@ STALE_INDEX = Table(
         _c("owner", TEXT, "user, team:<name> or unassigned"),
         _c("owner_source", TEXT, "rule, storage, writer, reader or none"),
         _c("team", TEXT, "team of the owner, or unassigned"),
+    ),
+)
+
+STALE_ROLLUP = Table(
+    "stale_rollup",
+    "live files by age and size, so that totals of any window need no look at the files",
+    (
+        _BACKEND,
+        _c("owner", TEXT, "user, team:<name> or unassigned"),
+        _c("team", TEXT, "team of the owner, or unassigned"),
+        _c("last_access_day", DAY, "UTC day of the last access"),
+        _c("size_class", INT, "floor of log2 of the size in bytes; -1 for empty files"),
+        _c("files", INT, "files"),
+        _c("bytes", INT, "bytes"),
     ),
 )
 
@@ -414,8 +488,8 @@ MARKS = Table(
 TABLES: Final = {
     table.name: table
     for table in (
-        EVENTS, QUARANTINE, LEDGER, ACCESS_DAILY, AGENTS, LISTINGS, FILES, FILE_CHANGES,
-        STALE_INDEX, USAGE, GROWTH, QUOTA_STATUS, QUOTA_EVENTS, BACKENDS,
-        TEAMS, QUOTAS, OWNERSHIP_RULES, MARKS, AUDIT_LOG,
+        EVENTS, QUARANTINE, LEDGER, ACCESS_DAILY, FILE_STATE, FILE_USER, ACTIVITY, FILE_READER,
+        AGENTS, LISTINGS, FILES, FILE_CHANGES, STALE_INDEX, STALE_ROLLUP, USAGE, GROWTH,
+        QUOTA_STATUS, QUOTA_EVENTS, BACKENDS, TEAMS, QUOTAS, OWNERSHIP_RULES, MARKS, AUDIT_LOG,
     )
 }  # fmt: skip

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import polars as pl
 from deltalake import (
@@ -23,7 +24,9 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
+from lake.parts import Part, now_ms, validated
 from lake.schemas import TABLES, Table
 from storage.errors import LakeError
 from storage.objectstore import first_line
@@ -117,6 +120,51 @@ class Lake:
         found = None if handle is None else handle.transaction_version(app)
         return -1 if found is None else found
 
+    def app_versions(self, table: Table, apps: Sequence[str]) -> dict[str, int]:
+        """The version last committed under each application id, -1 if none."""
+        handle = self.open(table)
+        found = {app: None if handle is None else handle.transaction_version(app) for app in apps}
+        return {app: -1 if version is None else version for app, version in found.items()}
+
+    def parts(self, table: Table, version: int | None = None) -> list[Part]:
+        """The files of a table, with the bounds of their columns."""
+        if version is None and self._versions is not None:
+            version = self._versions.get(table.name, -1)
+        handle = self.open(table) if version is None else self._opened(table, version)
+        if handle is None:
+            return []
+        rows = pl.DataFrame(handle.get_add_actions(flatten=True)).to_dicts()
+        return [_part(self.uri(table), table, row) for row in rows]
+
+    def commit(
+        self, table: Table, add: Sequence[Part], remove: Sequence[Part] = (),
+        apps: Sequence[App] = (), notes: Sequence[App] = (),
+    ) -> bool:  # fmt: skip
+        """Add files that were written already and remove others, in one commit.
+
+        At most once: False if every version of `apps` was there before. `notes` are versions that
+        are kept with the table and decide nothing.
+        """
+        actions = [*(_add(part) for part in add), *(_remove(part) for part in remove)]
+        commit = CommitProperties(app_transactions=[Transaction(*app) for app in (*apps, *notes)])
+
+        def once(handle: DeltaTable) -> None:
+            handle.create_write_transaction(
+                actions,
+                mode="append",
+                schema=handle.schema(),
+                partition_by=list(table.partition_by),
+                commit_properties=commit,
+            )
+
+        self.create(table)
+        return self._retry(table, apps, once)
+
+    def setting(self, table: Table, name: str) -> str | None:
+        """What was kept with a table when it was created."""
+        handle = self.open(table)
+        return None if handle is None else handle.metadata().configuration.get(name)
+
     def append(self, table: Table, frame: pl.DataFrame, app: App | None = None) -> bool:
         """Add rows; with `app` at most once. False if that version was already there."""
         return self._write(table, frame, app, mode="append")
@@ -149,7 +197,7 @@ class Lake:
             handle.delete(sql(where), writer_properties=_properties(table))
 
         if self.open(table) is not None:
-            self._retry(table, None, once)
+            self._retry(table, (), once)
 
     def compact(self, table: Table) -> int:
         """Bring small files together; how many files fewer."""
@@ -177,15 +225,16 @@ class Lake:
             )
         )
 
-    def create(self, table: Table) -> None:
-        """Make an empty table where there is none."""
+    def create(self, table: Table, more: Mapping[str, str] | None = None) -> None:
+        """Make an empty table where there is none; `more` is kept with it."""
         if self.open(table) is None:
             DeltaTable.create(
                 self.uri(table),
                 schema=Schema.from_arrow(table.schema),  # pyright: ignore[reportArgumentType]
                 mode="ignore",
                 partition_by=list(table.partition_by) or None,
-                configuration={"delta.checkpointInterval": CHECKPOINT_EVERY},
+                configuration={"delta.checkpointInterval": CHECKPOINT_EVERY, **(more or {})},
+                raise_if_key_not_exists=False,
                 description=table.doc,
                 storage_options=self._options,
             )
@@ -204,17 +253,15 @@ class Lake:
             )
 
         self.create(table)
-        return self._retry(table, app, once)
+        return self._retry(table, [app] if app else (), once)
 
-    def _retry(self, table: Table, app: App | None, once: Any) -> bool:
+    def _retry(self, table: Table, apps: Sequence[App], once: Any) -> bool:
         for attempt in range(TRIES):
             handle = self.open(table)
             if handle is None:
                 raise LakeError(f"table {table.name} at {self.uri(table)} has gone.")
-            if app is not None:
-                done = handle.transaction_version(app[0])
-                if done is not None and done >= app[1]:
-                    return attempt > 0
+            if apps and all(_done(handle, *app) for app in apps):
+                return attempt > 0
             try:
                 once(handle)
             except CommitFailedError as error:
@@ -229,17 +276,38 @@ class Lake:
         raise AssertionError(table.name)
 
 
-def validated(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows in declared columns and types. Raises LakeError where they do not fit."""
-    missing = [name for name in table.schema if name not in frame.columns]
-    if missing:
-        raise LakeError(f"table {table.name}: columns missing: {', '.join(missing)}.")
-    rows = frame.select(pl.col(name).cast(dtype) for name, dtype in table.schema.items())
-    nulls = rows.select(pl.col(table.required).null_count()).row(0) if table.required else ()
-    empty = [name for name, count in zip(table.required, nulls, strict=True) if count]
-    if empty:
-        raise LakeError(f"table {table.name}: null in {', '.join(empty)}.")
-    return rows
+def _done(handle: DeltaTable, app: str, version: int) -> bool:
+    found = handle.transaction_version(app)
+    return found is not None and found >= version
+
+
+def _part(uri: str, table: Table, row: dict[str, Any]) -> Part:
+    names = [name for name in table.schema if name not in table.partition_by]
+    return Part(
+        uri=f"{uri}/{unquote(row['path'])}",
+        path=row["path"],
+        size_bytes=row["size_bytes"],
+        rows=row["num_records"],
+        partition={name: str(row[f"partition.{name}"]) for name in table.partition_by},
+        stats="",
+        least={name: row.get(f"min.{name}") for name in names},
+        most={name: row.get(f"max.{name}") for name in names},
+    )
+
+
+def _add(part: Part) -> AddAction:
+    return AddAction(
+        path=quote(part.path, safe="/="), size=part.size_bytes,
+        partition_values=dict(part.partition), modification_time=now_ms(), data_change=True,
+        stats=part.stats,
+    )  # fmt: skip
+
+
+def _remove(part: Part) -> RemoveAction:
+    return RemoveAction(
+        path=part.path, data_change=True, deletion_timestamp=now_ms(), size=part.size_bytes,
+        partition_values=dict(part.partition),
+    )  # fmt: skip
 
 
 def sql(where: Where) -> str:

@@ -1,46 +1,127 @@
-"""Events to `access_daily` and `agents`, one landing day at a time."""
+"""Events to `access_daily` and what is made of it, one landing day at a time.
+
+A landing day whose ledger moved is computed anew by one task: its rows of `access_daily` and
+`agents`, and its partials of `file_state`, `file_user` and `activity`. Each table gets one commit.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
 import polars as pl
 
+from lake import state
+from lake.buckets import DEFAULT_BUCKETS
 from lake.metrics.access import daily, heartbeats
-from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, LEDGER
+from lake.parts import Part, load, write_part
+from lake.runner import INLINE, Runner
+from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, LEDGER, Table
 from lake.store import Lake
 
+DAYS_AT_ONCE = 32
+TABLES = (AGENTS, ACCESS_DAILY, *state.PARTIALS)
+"""In the order of their commits; `access_daily` is what the others can be made from again."""
 
-def fold(lake: Lake, *, rebuild: bool = False) -> dict[str, int]:
+
+@dataclass(frozen=True)
+class Day:
+    """One landing day to fold."""
+
+    root: str
+    name: str
+    moves: int
+    """Rows of its ledger."""
+    events: tuple[str, ...]
+    before: tuple[str, ...] = ()
+    """Files that hold what was folded of it, if that is in the base of `file_state`."""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What folding a day wrote."""
+
+    day: Day
+    rows: int
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    lost: bool = False
+    """Accesses that the base of `file_state` knows are not there any more."""
+
+
+def fold(
+    lake: Lake, *, rebuild: bool = False, runner: Runner = INLINE, buckets: int = DEFAULT_BUCKETS
+) -> dict[str, int]:
     """Fold the landing days whose ledger moved since they were folded; rows per day.
 
-    With `rebuild` every day whose events are kept is folded again; of a day whose events were let
-    go by retention the fold stays.
+    With `rebuild` every day whose events are kept is folded again, and every state is made anew
+    from `access_daily`; of a day whose events were let go by retention the fold stays.
     """
+    state.create(lake, buckets)
     found: dict[str, int] = {}
-    kept = days_with_events(lake) if rebuild else set()
-    for day, moves in ledger_moves(lake).items():
-        if rebuild and day not in kept:
-            continue
-        app = None if rebuild else (f"fold:{day}", moves)
-        if app and lake.app_version(ACCESS_DAILY, app[0]) >= moves:
-            continue
-        events = lake.scan(EVENTS).filter(landing_day() == day)
-        lake.replace(AGENTS, heartbeats(events, day).collect(), {"landing_day": day}, app)
-        rows = daily(events, day).collect()
-        lake.replace(ACCESS_DAILY, rows, {"landing_day": day}, app)
-        found[day] = rows.height
+    days = _days(lake, rebuild=rebuild)
+    for first in range(0, len(days), DAYS_AT_ONCE):
+        done = list(runner.map(fold_day, days[first : first + DAYS_AT_ONCE]))
+        if any(one.lost for one in done):
+            state.doubt(lake)
+        for table in TABLES:
+            _commit(lake, table, done)
+        found |= {one.day.name: one.rows for one in done}
+    if rebuild or state.is_doubted(lake):
+        state.rebuild(lake, runner)
     return found
+
+
+def fold_day(day: Day) -> Folded:
+    """The task: read the events of one landing day, write every table's rows of it."""
+    events = load(day.events, EVENTS.schema)
+    access = daily(events, day.name).collect()
+    beats = heartbeats(events, day.name).collect()
+    made = {AGENTS: beats, ACCESS_DAILY: access}
+    where = {"landing_day": day.name}
+    parts = {
+        table.name: write_part(day.root, table, frame, where)
+        for table, frame in made.items()
+        if frame.height
+    }
+    lost = bool(day.before) and state.loses(load(day.before, ACCESS_DAILY.schema), access.lazy())
+    return Folded(day, access.height, parts | state.partials(day.root, day.name, access), lost)
+
+
+def days_with_events(lake: Lake) -> set[str]:
+    """Landing days of which `events` has rows."""
+    return {part.partition["hour"][:10] for part in lake.parts(EVENTS) if part.rows}
+
+
+def _commit(lake: Lake, table: Table, done: Sequence[Folded]) -> None:
+    days = {one.day.name for one in done}
+    old = [part for part in lake.parts(table) if part.partition["landing_day"] in days]
+    new = [one.parts[table.name] for one in done if table.name in one.parts]
+    lake.commit(table, new, old, [(f"fold:{one.day.name}", one.day.moves) for one in done])
+
+
+def _days(lake: Lake, *, rebuild: bool) -> list[Day]:
+    files: dict[str, list[str]] = {}
+    for part in lake.parts(EVENTS):
+        files.setdefault(part.partition["hour"][:10], []).append(part.uri)
+    held: dict[str, list[str]] = {}
+    for part in lake.parts(ACCESS_DAILY):
+        held.setdefault(part.partition["landing_day"], []).append(part.uri)
+    moves = ledger_moves(lake)
+    done = [lake.app_versions(table, [f"fold:{day}" for day in moves]) for table in TABLES]
+    return [
+        Day(
+            lake.root, day, number, tuple(files.get(day, ())),
+            tuple(held.get(day, ())) if state.may_be_folded(lake, day) else (),
+        )
+        for day, number in moves.items()
+        if (day in files if rebuild else any(v[f"fold:{day}"] < number for v in done))
+    ]  # fmt: skip
 
 
 def ledger_moves(lake: Lake) -> dict[str, int]:
     """Landing day → rows of its ledger. The ledger only grows, so a change is a larger number."""
     rows = lake.scan(LEDGER).group_by(day=landing_day()).len().sort("day").collect()
     return dict(rows.iter_rows())
-
-
-def days_with_events(lake: Lake) -> set[str]:
-    """Landing days of which `events` has rows."""
-    days = lake.scan(EVENTS).select(day=landing_day()).unique().collect()
-    return set(days["day"])
 
 
 def landing_day() -> pl.Expr:

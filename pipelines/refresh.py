@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from lake import control, publish, published, results, world
+from lake import control, publish, published, results, state, world
 from lake.lease import held
 from lake.schemas import LEDGER, QUOTA_STATUS, TABLES
 from lake.store import Lake, SupersededError
@@ -67,7 +67,8 @@ def _refresh(
     lake: Lake, config: Config, report: RefreshReport, *, ticket: int, now: dt.datetime,
     rebuild: bool,
 ) -> None:  # fmt: skip
-    report.folded = fold(lake, rebuild=rebuild)
+    report.folded = fold(lake, rebuild=rebuild, buckets=config.lake.buckets)
+    state.fold_base(lake, now)
     # Everything is read at these versions, whatever is ingested or crawled meanwhile.
     versions = lake.versions()
     policy = world.policy(config)

@@ -6,8 +6,9 @@ from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from lake import store
+from lake.parts import validated
 from lake.schemas import QUARANTINE, TABLES
-from lake.store import Lake, validated
+from lake.store import Lake
 from storage.errors import LakeError
 
 
