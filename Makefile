@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ui chaos bench-mount bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-ui chaos bench-mount bench-cli bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -34,6 +34,9 @@ chaos: setup ## kill, fill and cut the agent off: SEED=… TRIALS=…; the last 
 
 bench-mount: setup ## race the mount against a raw file, bindfs and rclone
 	@tools/setup extra >/dev/null && PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python bench/mount.py
+
+bench-cli: setup ## count the CPU of cold commands, against a bare interpreter and DuckDB scripts
+	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/cli.py
 
 bench-report: setup ## write docs/performance.md from the last run of each benchmark
 	@$(BIN)/python bench/report.py

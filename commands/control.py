@@ -6,7 +6,18 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, backend_option, common, emit, formatted, note, who
+from commands.options import (
+    Asked,
+    backend_names,
+    backend_option,
+    common,
+    emit,
+    formatted,
+    note,
+    team_names,
+    team_option,
+    who,
+)
 from storage.units import format_size, parse_duration, parse_instant, parse_size
 
 
@@ -19,7 +30,8 @@ def quota() -> None:
 
 
 @quota.command("list")
-@click.option("--team", default="", metavar="NAME", help="Only this team.")
+@click.option("--team", default="", metavar="NAME", help="Only this team.",
+              shell_complete=team_names)  # fmt: skip
 @backend_option
 @formatted
 @common
@@ -32,8 +44,9 @@ def quota_list(team: str, backend: str, fmt: str, **o: Any) -> None:
 
 
 @quota.command("set")
-@click.option("--team", required=True, metavar="NAME", help="The team.")
-@click.option("--backend", default="all", show_default=True, metavar="NAME", help="Where.")
+@team_option
+@click.option("--backend", default="all", show_default=True, metavar="NAME", help="Where.",
+              shell_complete=backend_names)  # fmt: skip
 @click.option("--soft", default="0", show_default=True, metavar="SIZE", help="0 = no soft limit.")
 @click.option("--hard", default="0", show_default=True, metavar="SIZE", help="0 = no hard limit.")
 @click.option("--grace", default="0", metavar="TIME",
@@ -64,8 +77,9 @@ def quota_set(team: str, backend: str, soft: str, hard: str, grace: str, **o: An
 
 
 @quota.command("delete")
-@click.option("--team", required=True, metavar="NAME", help="The team.")
-@click.option("--backend", default="all", show_default=True, metavar="NAME", help="Where.")
+@team_option
+@click.option("--backend", default="all", show_default=True, metavar="NAME", help="Where.",
+              shell_complete=backend_names)  # fmt: skip
 @common
 def quota_delete(team: str, backend: str, **o: Any) -> None:
     """Remove the limits of a team.

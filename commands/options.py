@@ -6,12 +6,12 @@ import datetime as dt
 import getpass
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 
-from storage.errors import UsageError
+from storage.errors import UsageError, WarpdriveError
 from storage.units import parse_instant
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,7 +40,40 @@ def formatted(command: F) -> F:
     )(command)  # fmt: skip
 
 
-backend_option = click.option("--backend", default="", metavar="NAME", help="Only this backend.")
+def _completed(found: Callable[[Any], Iterable[str]]) -> Callable[..., list[str]]:
+    """Completion by names that the config or the lake knows; none where it cannot be read."""
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
+        from storage.config import load_config
+
+        given = ctx.params.get("config") or ctx.find_root().params.get("config")
+        try:
+            names = list(found(load_config(given)))
+        except WarpdriveError:
+            return []
+        return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
+
+    return complete
+
+
+def _teams(config: Any) -> Iterable[str]:
+    from lake.published import current
+
+    now = current(config.lake.root)
+    return (row["team"] for name in ("team", "quota") for row in now.rows(name))
+
+
+backend_names = _completed(lambda config: (b.name for b in config.backends))
+team_names = _completed(_teams)
+backend_option = click.option("--backend", default="", metavar="NAME", help="Only this backend.",
+                              shell_complete=backend_names)  # fmt: skip
+team_option = click.option("--team", required=True, metavar="NAME", help="The team.",
+                           shell_complete=team_names)  # fmt: skip
+
+
+def one_of(*names: str) -> Callable[..., list[str]]:
+    """Completion by fixed names; what else is given is refused by the command itself."""
+    return lambda _ctx, _param, incomplete: [n for n in names if n.startswith(incomplete)]
 
 
 class Asked:
@@ -74,6 +107,15 @@ class Asked:
         return reader
 
 
+def refuse(options: dict[str, Any], names: Iterable[str], why: str) -> None:
+    """Raise UsageError where one of the common options is given: nothing is silently ignored."""
+    outer = click.get_current_context().find_root().params
+    for name in names:
+        if given := options.get(name) or outer.get(name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} '{given}': {why}: leave {option} away.")
+
+
 def _as_of(text: str) -> dt.datetime:
     at = parse_instant(text, "--as-of")
     if not FIRST_YEAR <= at.year <= LAST_YEAR:
@@ -103,8 +145,13 @@ def emit(report: str, rows: list[dict[str, Any]], fmt: str, **how: Any) -> None:
     reader = click.get_current_context().obj
     if reader is not None:
         _age(reader)
-    sys.stdout.write(render(report, rows, fmt, **how))
-    sys.stdout.flush()  # a reader who has left is noticed here, not at exit
+    try:
+        sys.stdout.write(render(report, rows, fmt, **how))
+        sys.stdout.flush()  # a reader who has left is noticed here, not at exit
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise WarpdriveError(f"the rows cannot be written: {error.strerror}.") from None
 
 
 def who() -> str:

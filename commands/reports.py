@@ -6,17 +6,20 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, backend_option, common, emit, formatted
+from commands.options import Asked, backend_option, common, emit, formatted, one_of
 from storage.errors import UsageError
 from storage.units import MAX_DAYS, parse_days, parse_size
+
+GROUPS = ("user", "team", "backend", "prefix")
 
 
 @click.command()
 @click.option("--group-by", default="user", show_default=True, metavar="KIND",
-              help="user, team, backend or prefix.")  # fmt: skip
+              help="user, team, backend or prefix.", shell_complete=one_of(*GROUPS))  # fmt: skip
 @backend_option
 @click.option("--attribution", default="owner", show_default=True, metavar="KIND",
-              help="owner: stored by owner. access: what the group ever touched.")  # fmt: skip
+              help="owner: stored by owner. access: what the group ever touched.",
+              shell_complete=one_of("owner", "access"))  # fmt: skip
 @click.option("--depth", default=1, show_default=True, type=click.IntRange(1),
               help="Path segments of a prefix.")  # fmt: skip
 @formatted
@@ -53,8 +56,9 @@ def stale(days: int, min_size: str, backend: str, limit: int, fmt: str, **o: Any
 @click.option("--period", default="30d", show_default=True, metavar="DAYS",
               help="So many days back, 30 or 30d; 0 = whole history.")  # fmt: skip
 @click.option(
-    "--by", default="", metavar="KIND", help="backend (default of table and csv) or team."
-)
+    "--by", default="", metavar="KIND", help="backend (default of table and csv) or team.",
+    shell_complete=one_of("backend", "team"),
+)  # fmt: skip
 @click.option("--forecast", default="", metavar="DAYS", help="Go on for so many days.")
 @formatted
 @common

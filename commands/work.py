@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, backend_option, common, emit, formatted
+from commands.options import COMMON, Asked, backend_option, common, emit, formatted, refuse
 from storage.errors import UsageError, WarpdriveError
 
 
@@ -107,12 +107,14 @@ def doctor(**o: Any) -> None:
 @click.argument("source", required=False, metavar="[DIR]")
 @click.option("--into", default="warpdrive-demo", show_default=True, metavar="DIR",
               help="Where the demo keeps its lake, config and reports.")  # fmt: skip
-def demo(source: str | None, into: str) -> None:
+@common
+def demo(source: str | None, into: str, **o: Any) -> None:
     """Run the whole flow on real files and check it: mount, read, ingest, crawl, report.
 
     Example: warpdrive demo /usr/share/doc
     """
     from pipelines.demo import run_demo
 
+    refuse(o, COMMON, "the demo makes its own lake and config")
     if not run_demo(source, into, click.echo):
         raise WarpdriveError("the demo failed: see the lines that begin with FAIL.")

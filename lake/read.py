@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from lake import published
@@ -55,7 +56,7 @@ class Reader:
         self._check(group_by, GROUPS, "group")
         self._check(attribution, ATTRIBUTIONS, "attribution")
         if group_by == "prefix" and depth != 1:
-            rows = self._ask().prefixes(attribution, depth)
+            rows = self._asked("prefixes", attribution, depth)
         else:
             rows = self._document(f"usage-{group_by}-{attribution}")
         return self._of_backend(rows, backend)
@@ -70,7 +71,7 @@ class Reader:
             rows = self._document("stale")[:limit]
             cover = {row["name"]: row["coverage"] for row in self._document("backends")}
             return [row | {"coverage": cover.get(row["backend"])} for row in rows]
-        return self._ask().stale(days, min_size, backend, limit)
+        return self._asked("stale", days, min_size, backend, limit)
 
     def growth(
         self, backend: str = "", period_days: int = 30, by: str = "", forecast_days: int = 0
@@ -122,11 +123,11 @@ class Reader:
     def user(self, user: str, backend: str = "", limit: int = 0) -> list[Row]:
         """What a user touched, newest first. An unknown user has no rows."""
         self.known_backend(backend)
-        return self._ask().user(user, backend, limit)
+        return self._asked("user", user, backend, limit)
 
     def ledger(self, node: str = "", hours: int = 24) -> list[Row]:
         """Per node and landing hour: events, objects, gaps, duplicates, lateness, drops."""
-        return self._ask().ledger(node, hours)
+        return self._asked("ledger", node, hours)
 
     def diff(self, first: dt.date, last: dt.date, by: str = "team", depth: int = 1) -> list[Row]:
         """What changed from the end of one day to the end of another, and whose it is."""
@@ -137,7 +138,7 @@ class Reader:
 
     def rules(self) -> list[Row]:
         """Every ownership rule with the files and bytes it decides about."""
-        return self._ask().rules()
+        return self._asked("rules")
 
     def rule_preview(self, backend: str, prefix: str, team: str) -> Row:
         """What a rule would take from other owners, before it is saved."""
@@ -146,7 +147,7 @@ class Reader:
 
     def audit_log(self, limit: int = 100) -> list[Row]:
         """Changes of quotas, teams and rules, newest first; `limit` 0 is no limit."""
-        return self._ask().audit_log(limit)
+        return self._asked("audit_log", limit)
 
     def known_user(self, user: str) -> bool:
         """Whether telemetry, a team or an owned file names the user."""
@@ -173,6 +174,18 @@ class Reader:
             self._computed = computed
             return computed.get(name, [])
         return self._generation.rows(name)
+
+    def _asked(self, question: str, *args: Any) -> list[Row]:
+        """The answer as SQL; of the metrics' own code for another as-of or a missing table."""
+        if not self._elsewhen and self.as_of and "stale_index" in self._generation.versions:
+            from lake.query import NoTableError, Query
+
+            query = Query(self._config.lake.root, self._generation, self.as_of)
+            with suppress(NoTableError):
+                found: list[Row] = getattr(query, question)(*args)
+                return found
+        answer: list[Row] = getattr(self._ask(), question)(*args)
+        return answer
 
     def _ask(self) -> Any:
         from lake.ask import Ask

@@ -28,6 +28,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from lake.parts import Part, now_ms, validated
 from lake.schemas import TABLES, Table
+from lake.sql import quoted
 from storage.errors import LakeError
 from storage.objectstore import first_line
 from storage.options import delta_options
@@ -321,11 +322,6 @@ def _operand(value: str | int | Sequence[str]) -> str:
     if isinstance(value, str):
         return f"= {quoted(value)}"
     return f"in ({', '.join(quoted(item) for item in value)})"
-
-
-def quoted(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _properties(table: Table) -> WriterProperties:

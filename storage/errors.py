@@ -63,3 +63,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that looks most like `name`, or None."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text: object_store adds pages of debug output."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

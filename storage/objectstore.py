@@ -16,7 +16,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
-from storage.errors import BackendError
+from storage.errors import BackendError, first_line
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -91,8 +91,3 @@ def folders(store: ObjectStore, prefix: str = "") -> list[str]:
     """The names of the folders directly below a folder."""
     found = obstore.list_with_delimiter(store, prefix=prefix or None)
     return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found["common_prefixes"])
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text: object_store adds pages of debug output."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -395,24 +395,6 @@ def environ(home):
     return {**os.environ, "WARPDRIVE_CONFIG": str(home.file)}
 
 
-def test_a_report_needs_no_engine(full):
-    """The cold start: published answers are read with the standard library."""
-    heavy = ("polars", "deltalake", "dagster", "pyarrow", "fsspec", "pydantic", "obstore", "duckdb")
-    script = (
-        "import sys; sys.argv = ['warpdrive', *sys.argv[1:]]; import cli\n"
-        "try: cli.main()\n"
-        "except SystemExit as end: code = end.code\n"
-        f"print([m for m in {heavy!r} if m in sys.modules], file=sys.stderr); sys.exit(code)"
-    )
-    for command in (("usage",), ("stale",), ("growth",), ("quota", "list"), ("backends",)):
-        done = subprocess.run(
-            [sys.executable, "-c", script, *command, "--format", "csv"], env=environ(full),
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert (done.returncode, done.stderr) == (0, "[]\n"), command
-        assert done.stdout
-
-
 def test_a_reader_who_leaves_is_no_error(full):
     """`warpdrive stale | head` prints no traceback, however little there is to print."""
     read, write = os.pipe()

@@ -1,0 +1,267 @@
+"""Questions on the tables as SQL: deltalake's own engine, without importing polars.
+
+The rows are those of `lake.ask`, which computes them with the metrics' own code and answers for
+every other as-of; a test compares the two. Tables are read in the versions of one generation.
+"""
+
+# ruff: noqa: S608 - texts are quoted in one place, the rest are numbers and our own names
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import TableNotFoundError
+
+from lake.published import Generation
+from lake.sql import quoted
+from storage.errors import LakeError, first_line
+from storage.options import delta_options
+
+HEARTBEATS_UNBROKEN = 55  # as lake.metrics.access has it
+SEEN_WITHIN = dt.timedelta(days=7)
+COVERAGE_WINDOW = dt.timedelta(days=90)
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+COUNTS = ("read_count", "write_count", "bytes_read", "bytes_written")
+Row = dict[str, Any]
+
+
+class NoTableError(LookupError):
+    """A table that the question needs is not there yet: nothing has written it."""
+
+
+class Query:
+    """Answers of one published generation of a lake."""
+
+    def __init__(self, root: str, generation: Generation, as_of: dt.datetime) -> None:
+        self._root = root.rstrip("/")
+        self._versions = generation.versions
+        self._as_of = as_of
+
+    def stale(self, days: int, min_size: int, backend: str, limit: int) -> list[Row]:
+        """Rows of stale_index with `coverage`, not touched for `days`, largest first."""
+        before = self._as_of - dt.timedelta(days=days)
+        found = self._rows(
+            "select backend, path, file_id, size_bytes, "
+            f"{_us('last_modified_at')}, {_us('last_access_at')}, evidence, owner, owner_source, "
+            f"team from stale_index where last_access_at < {_at(before)} "
+            f"and size_bytes >= {min_size}{_only('backend', backend)} "
+            f"order by size_bytes desc, backend, path{_limit(limit)}",
+            ("stale_index",),
+        )
+        cover = self._coverage(dt.timedelta(days=days) or COVERAGE_WINDOW)
+        return [row | {"coverage": cover.get(row["backend"])} for row in found]
+
+    def user(self, user: str, backend: str, limit: int) -> list[Row]:
+        """What a user touched, per file and day, newest first, ties by backend and path."""
+        sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
+        return self._rows(
+            f'with a as ({self._access()}) select backend, path, "user", '
+            f"cast(day as varchar) as day, {sums}, {_us('max(last_access_at)', 'last_access_at')} "
+            f'from a where "user" = {quoted(user)}{_only("backend", backend)} '
+            'group by backend, path, "user", day '
+            f"order by last_access_at_us desc, backend, path{_limit(limit)}",
+            ("access_daily", "events"),
+        )
+
+    def prefixes(self, attribution: str, depth: int) -> list[Row]:
+        """Rows of usage by the first `depth` path segments, largest first."""
+        sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
+        zero = ", ".join(f"coalesce(c.{name}, 0) as {name}" for name in COUNTS)
+        part = f"array_to_string(array_slice(string_to_array(path, '/'), 1, {depth}), '/')"
+        owned = attribution == "owner"
+        kept = "full outer join" if owned else "right join"
+        files, size, seen = (
+            ("s.files", "s.bytes", "s.seen_at") if owned
+            else ("t.files", "t.touched_bytes", "c.acted_at")
+        )  # fmt: skip
+        return self._rows(
+            f"with a as (select {part} as g, backend, file_id, {', '.join(COUNTS)}, last_access_at "
+            f"from ({self._access()}) where \"user\" <> '' and backend <> ''), "
+            f"i as (select {part} as g, backend, file_id, size_bytes, last_access_at "
+            "from stale_index), "
+            f"c as (select g, backend, {sums}, max(last_access_at) as acted_at "
+            "from a group by g, backend), "
+            "t as (select p.g, i.backend, count(*) as files, sum(i.size_bytes) as touched_bytes "
+            "from (select distinct g, file_id from a) p join i on p.file_id = i.file_id "
+            "group by p.g, i.backend), "
+            "s as (select g, backend, count(*) as files, sum(size_bytes) as bytes, "
+            "max(last_access_at) as seen_at from i group by g, backend) "
+            f"select 'prefix' as group_by, '{attribution}' as attribution, "
+            'coalesce(s.g, c.g) as "group", coalesce(s.backend, c.backend) as backend, '
+            f"coalesce({files}, 0) as files, coalesce({size}, 0) as bytes, "
+            f"{_us(seen, 'last_access_at')}, {zero}, "
+            "coalesce(t.touched_bytes, 0) as touched_bytes "
+            f"from s {kept} c on s.g = c.g and s.backend = c.backend "
+            "left join t on c.g = t.g and c.backend = t.backend "
+            'order by bytes desc, "group", backend',
+            ("stale_index", "access_daily", "events"),
+        )
+
+    def ledger(self, node: str, hours: int) -> list[Row]:
+        """Per node and landing hour of the last `hours`, newest first."""
+        since = (self._as_of - dt.timedelta(hours=hours)).strftime("%Y-%m-%dT%H")
+        found = self._rows(
+            "with l as (select *, row_number() over (partition by object "
+            "order by batch desc, ingested_at desc) as nth from ledger), "
+            "o as (select * from l where nth = 1), "
+            "g as (select object, greatest(first_seq - coalesce(lag(last_seq) over "
+            "(partition by node, boot order by first_seq), 0) - 1, 0) as gaps "
+            "from o where state = 'ingested' and boot <> ''), "
+            "b as (select node, boot, hour, max(drops) as drops from agents "
+            "group by node, boot, hour), "
+            "d as (select node, hour, drops - coalesce(lag(drops) over (partition by node, boot "
+            "order by hour), 0) as drops from b), "
+            "n as (select node, hour, sum(drops) as drops from d group by node, hour) "
+            "select o.node, o.hour, sum(o.events) as events, count(*) as objects, "
+            "coalesce(sum(g.gaps), 0) as gaps, "
+            "sum(case when o.state = 'ingested' then 0 else 1 end) as duplicates, "
+            f"{_us('max(o.landed_at)', 'late_seconds')}, sum(o.quarantined) as quarantined, "
+            "coalesce(max(n.drops), 0) as drops from o left join g on o.object = g.object "
+            "left join n on o.node = n.node and o.hour = n.hour "
+            f"where o.hour >= {quoted(since)}"
+            f"{f' and o.node = {quoted(node)}' if node else ''} "
+            "group by o.node, o.hour order by o.hour desc, o.node",
+            ("ledger", "agents"),
+            latest=True,
+        )
+        return [row | {"late_seconds": _late(row)} for row in found]
+
+    def rules(self) -> list[Row]:
+        """Every ownership rule in force with the files and bytes it decides about."""
+        found = self._rows(
+            "with l as (select *, row_number() over (partition by backend, prefix "
+            "order by number desc) as nth from ownership_rules), "
+            "r as (select * from l where nth = 1 and action not in ('remove', 'delete')) "
+            f"select r.backend, r.prefix, r.team, {_us('max(r.at)', 'since_at')}, "
+            "count(i.file_id) as files, coalesce(sum(i.size_bytes), 0) as bytes "
+            "from r left join stale_index i on i.backend = r.backend and i.team = r.team "
+            "and i.owner_source = 'rule' and (r.prefix = '' or i.path = r.prefix "
+            "or starts_with(i.path, concat(r.prefix, '/'))) "
+            "group by r.backend, r.prefix, r.team order by r.backend, r.prefix",
+            ("ownership_rules", "stale_index"),
+            latest=True,
+        )
+        names = ("backend", "prefix", "team")
+        return [
+            {**{n: row[n] for n in names}, "since": row["since_at"],
+             "files": row["files"], "bytes": row["bytes"]}
+            for row in found
+        ]  # fmt: skip
+
+    def audit_log(self, limit: int) -> list[Row]:
+        """Changes of control tables, newest first."""
+        return self._rows(
+            f'select {_us("at")}, who, action, object, "before", "after" from audit_log '
+            f"order by at_us desc{_limit(limit)}",
+            ("audit_log",),
+            latest=True,
+        )
+
+    def _coverage(self, window: dt.timedelta) -> dict[str, float]:
+        """Share of node-hours with unbroken heartbeats: `lake.metrics.access.coverage`."""
+        hour = "%Y-%m-%dT%H"
+        start, recent, end = (
+            at.strftime(hour)
+            for at in (self._as_of - window, self._as_of - SEEN_WITHIN, self._as_of)
+        )
+        found = self._rows(
+            "with s as (select unnest(backends) as backend, node, hour, heartbeats from agents "
+            f"where hour <= '{end}' and hour > '{start}'), "
+            f"r as (select distinct backend, node from s where hour > '{recent}'), "
+            "h as (select s.backend, s.node, s.hour, sum(s.heartbeats) as beats from s "
+            "join r on s.backend = r.backend and s.node = r.node "
+            "group by s.backend, s.node, s.hour) "
+            f"select backend, sum(case when beats >= {HEARTBEATS_UNBROKEN} then 1 else 0 end) "
+            "as whole, count(distinct node) as nodes from h group by backend",
+            ("agents",),
+        )
+        hours = window / dt.timedelta(hours=1)
+        return {r["backend"]: min(1.0, r["whole"] / (r["nodes"] * hours)) for r in found}
+
+    def _access(self) -> str:
+        """Accesses up to as-of: whole days from access_daily, the last one from its events."""
+        day = self._as_of.date().isoformat()
+        sums = [f"case when op = 'read' then {c} else 0 end as {n}" for n, c in (
+            ("read_count", '"count"'), ("bytes_read", "bytes_read"))]  # fmt: skip
+        sums += [f"case when op = 'write' then {c} else 0 end as {n}" for n, c in (
+            ("write_count", '"count"'), ("bytes_written", "bytes_written"))]  # fmt: skip
+        key = 'backend, path, file_id, "user", day'
+        return (
+            f"select {key}, read_count, bytes_read, write_count, bytes_written, last_access_at "
+            f"from access_daily where last_access_at is not null and day < date '{day}' "
+            f"union all select {key}, {', '.join(sums)}, ts as last_access_at from events "
+            f"where day = date '{day}' and ts <= {_at(self._as_of)} and error = '' "
+            "and op in ('read', 'write')"
+        )
+
+    def _rows(self, sql: str, tables: tuple[str, ...], *, latest: bool = False) -> list[Row]:
+        builder = QueryBuilder()
+        for name in tables:
+            handle = self._open(name, None if latest else self._versions.get(name))
+            if handle is None:
+                raise NoTableError(name)
+            builder = builder.register(name, handle)
+        try:
+            found = builder.execute(sql).read_all()
+        except Exception as error:
+            raise LakeError(f"{self._root}: cannot be asked: {first_line(error)}.") from error
+        names = [name.removesuffix("_us") for name in found.column_names]
+        columns = [
+            [_instant(value) for value in values] if name.endswith("_us") else values
+            for name in found.column_names
+            for values in (found.column(name).to_pylist(),)
+        ]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _open(self, name: str, version: int | None) -> DeltaTable | None:
+        place = f"{self._root}/{name}"
+        if "://" not in place and not (Path(place) / "_delta_log").is_dir():
+            return None
+        try:
+            return DeltaTable(place, version=version, storage_options=delta_options(self._root))
+        except TableNotFoundError:
+            return None
+        except Exception as error:
+            raise LakeError(
+                f"table {name} at {place} cannot be opened: {first_line(error)}."
+            ) from error
+
+
+def _us(expression: str, name: str = "") -> str:
+    """An instant as microseconds; the suffix of its name is taken away with the conversion."""
+    return f"cast({expression} as bigint) as {name or expression}_us"
+
+
+def _instant(us: int | None) -> str | None:
+    """As the published documents have it: RFC 3339 with Z, digits in threes, none for zero."""
+    if us is None:
+        return None
+    at = EPOCH + dt.timedelta(microseconds=us)
+    digits = at.microsecond and ("milliseconds" if at.microsecond % 1000 == 0 else "microseconds")
+    return at.isoformat(timespec=digits or "seconds").removesuffix("+00:00") + "Z"
+
+
+def _at(at: dt.datetime) -> str:
+    us = (at - EPOCH) // dt.timedelta(microseconds=1)
+    return f"arrow_cast({us}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
+
+
+def _only(column: str, value: str) -> str:
+    return "" if value in ("", "all") else f" and {column} = {quoted(value)}"
+
+
+def _limit(limit: int) -> str:
+    return f" limit {limit}" if limit else ""
+
+
+def _late(row: Row) -> int:
+    """Whole seconds from the end of a landing hour to the last object in it."""
+    try:
+        end = dt.datetime.fromisoformat(row["hour"] + ":00:00+00:00") + dt.timedelta(hours=1)
+    except ValueError:  # the partition skewed
+        return 0
+    landed = dt.datetime.fromisoformat(row["late_seconds"])
+    return max(0, (landed - end) // dt.timedelta(seconds=1))

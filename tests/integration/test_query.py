@@ -1,0 +1,116 @@
+"""The SQL of `lake.query` and the metrics' own code give the same rows for every question."""
+
+import datetime as dt
+import json
+import os
+
+import pytest
+from conftest import Home
+
+from lake import published
+from lake.ask import Ask
+from lake.query import NoTableError, Query
+from pipelines import crawl, ingest
+from pipelines.refresh import refresh
+from storage import clock
+from storage.landing import compress
+
+NOW = clock.now().replace(microsecond=0)
+USERS = ("ann", "bob", "o'hara", "")
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A lake of two backends with accesses on many days, heartbeats, gaps, rules; both engines."""
+    home = Home(tmp_path_factory.mktemp("query"), ("data", "other"))
+    for backend in ("data", "other"):
+        for number in range(30):
+            place = home.root(backend) / f"p{number % 3}" / f"q{number % 2}" / f"it's {number}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(b"x" * (number % 7))
+            at = (NOW - dt.timedelta(days=number * 5)).timestamp()
+            os.utime(place, (at, at))
+    events = [event(n) for n in range(400)]
+    home.land("all.jsonl", *events)
+    hour = NOW - dt.timedelta(hours=3)
+    for first, last in ((1, 3), (6, 7)):
+        home.land(
+            f"dt={hour:%Y-%m-%d}/hour={hour:%H}/node=n1/{'ab' * 8}-{first}-{last}.jsonl.zst",
+            raw=compress(
+                json.dumps(beat(hour, seq)).encode() + b"\n" for seq in range(first, last + 1)
+            ),
+        )
+    ingest.ingest(home.lake, str(home.landing), ingest.Window(NOW, dt.timedelta(days=400)))
+    for backend in home.config.backends:
+        crawl.crawl(home.lake, backend, crawl.CrawlOptions(NOW))
+    for args in (("team", "add", "ann", "vision"), ("rule", "add", "data:p1/q1", "vision"),
+                 ("rule", "add", "other:", "all"), ("rule", "add", "data:p0", "gone"),
+                 ("rule", "remove", "data:p0")):  # fmt: skip
+        assert home.run(*args).code == 0
+    refresh(home.config, now=NOW)
+    generation = published.current(home.config.lake.root)
+    query = Query(home.config.lake.root, generation, NOW)
+    return home, query, Ask(home.config, NOW, generation.versions)
+
+
+def event(number):
+    """Accesses of all kinds, in days up to today, some of them after as-of or failed."""
+    ago = dt.timedelta(hours=number * 7 % 2400, microseconds=number % 5 * 1000 + number % 2)
+    at = NOW - ago if number % 50 else NOW + dt.timedelta(hours=1)
+    return {
+        "ts": at.isoformat(), "user": USERS[number % 4], "backend": ("data", "other")[number % 2],
+        "path": f"p{number % 3}/q{number % 2}/it's {number % 33}",
+        "op": ("read", "write", "stat")[number % 7 % 3], "bytes_read": number,
+        "bytes_written": number % 3, "count": number % 4 + 1,
+        **({"error": "EIO"} if number % 11 == 0 else {}),
+    }  # fmt: skip
+
+
+def beat(hour, seq):
+    """A heartbeat of a node that mounts `data`."""
+    return {"ts": hour.isoformat(), "op": "agent", "node": "n1", "boot": "ab" * 8, "seq": seq,
+            "backends": ["data"], "drops": seq * 2, "user": "", "backend": "", "path": "",
+            "count": 1}  # fmt: skip
+
+
+QUESTIONS = (
+    *(("stale", days, size, backend, limit)
+      for days in (0, 1, 30, 90, 400) for size in (0, 3)
+      for backend, limit in (("", 0), ("data", 5), ("all", 0))),
+    *(("user", user, backend, limit) for user in ("ann", "o'hara", "nobody")
+      for backend, limit in (("", 0), ("other", 7))),
+    *(("prefixes", how, depth) for how in ("owner", "access") for depth in (1, 2, 3, 9)),
+    ("ledger", "", 24), ("ledger", "n1", 1000), ("ledger", "", 1), ("rules",),
+    ("audit_log", 0), ("audit_log", 1),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=str)
+def test_both_engines_answer_the_same_rows(asked, question):
+    """Same rows, same order, same keys."""
+    _, query, ask = asked
+    name, *args = question
+    told = getattr(query, name)(*args)
+    assert told == getattr(ask, name)(*args)
+    assert [list(row) for row in told] == [list(row) for row in getattr(ask, name)(*args)]
+
+
+def test_the_questions_are_not_empty(asked):
+    """What is compared above has rows, and coverage is a number where there is an agent."""
+    _, query, _ = asked
+    assert len(query.stale(1, 0, "", 0)) > 20
+    assert {row["backend"] for row in query.stale(1, 0, "", 0) if row["coverage"]} <= {"data"}
+    assert query.user("o'hara", "", 0)
+    assert [row["files"] for row in query.rules()] == [5, 30]
+    gaps = {row["node"]: (row["gaps"], row["drops"]) for row in query.ledger("", 1000)}
+    assert gaps["n1"] == (2, 14)
+    assert len(query.audit_log(0)) == 5
+
+
+def test_a_table_that_is_not_there_is_said(home):
+    """The reader asks the metrics' own code then; nothing is created."""
+    query = Query(home.config.lake.root, published.Generation("x"), NOW)
+    with pytest.raises(NoTableError):
+        query.ledger("", 24)
+    assert home.run("ledger").code == 0
+    assert home.run("audit-log").code == 0
