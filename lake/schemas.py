@@ -267,12 +267,18 @@ _FILE_COLUMNS = (
     _PATH,
     _FILE_ID,
     _c("size_bytes", INT, "size; 0 for a further hard link of the same file"),
-    _c("etag", TEXT, "etag of the store; mtime and inode on POSIX", nullable=True),
+    _c("etag", TEXT, "etag of the store; mtime in ns and inode on POSIX", nullable=True),
     _c("modified_at", AT, "last modification", nullable=True),
     _c("native_access_at", AT, "last access as the storage itself knows it", nullable=True),
     _c("owner", TEXT, "owner named by the storage (POSIX user, tag)", nullable=True),
     _c("tier", TEXT, "storage class", nullable=True),
     _c("link_of", TEXT, "path that holds the bytes of this hard link", nullable=True),
+    _c("uid", INT, "POSIX owner", nullable=True),
+    _c("gid", INT, "POSIX group", nullable=True),
+    _c("mode", INT, "POSIX permission bits", nullable=True),
+    _c("inode", INT, "POSIX inode number", nullable=True),
+    _c("links", INT, "POSIX hard links of the file, those outside the backend too", nullable=True),
+    _c("allocated_bytes", INT, "room on disk; 0 for a further hard link", nullable=True),
 )
 
 FILES = Table(

@@ -122,7 +122,8 @@ def _listings(lake: Lake, backend: Backend, options: CrawlOptions) -> Iterator[L
 def list_backend(backend: Backend, snapshot_at: dt.datetime) -> Listing:
     """A live listing by the backend's own lister. Raises BackendError or ConfigError."""
     if backend.type == "local":
-        return list_posix(backend.root, snapshot_at)
+        stay = str(backend.options.get("one_file_system", "")).lower() == "true"
+        return list_posix(backend.root, snapshot_at, one_file_system=stay)
     if backend.type in OBJECT_STORES:
         return list_objects(backend, snapshot_at)
     return list_generic(backend, snapshot_at)

@@ -13,7 +13,6 @@ from storage.errors import BackendError
 
 HOLD_FROM_FILES = 1000
 HOLD_ABOVE_SHARE = 0.20
-INDEXED = ("size_bytes", "etag", "modified_at", "native_access_at", "owner", "tier", "link_of")
 
 
 class Taken(NamedTuple):
@@ -44,7 +43,7 @@ def take(
     unreadable: list[str],
     may_hold: bool,
 ) -> Taken:
-    """Apply one listing (columns backend, path and INDEXED).
+    """Apply one listing (columns backend and those of LISTED).
 
     Rows below an `unreadable` prefix stay as they were. With `may_hold`, a removal of more than
     20 % of 1,000 files or more is held, unless the listing before held the same files.

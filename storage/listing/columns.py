@@ -17,6 +17,12 @@ LISTED = pa.schema([
     ("owner", pa.string()),
     ("tier", pa.string()),
     ("link_of", pa.string()),
+    ("uid", pa.int64()),
+    ("gid", pa.int64()),
+    ("mode", pa.int64()),
+    ("inode", pa.int64()),
+    ("links", pa.int64()),
+    ("allocated_bytes", pa.int64()),
 ])  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from lake.schemas import FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
 from pipelines.crawl import CrawlOptions, crawl, latest_listings
 from storage.config import Auth, Backend, Inventory
+from storage.listing import gnufind
 from storage.listing.posix import list_posix
 
 DAY = dt.timedelta(days=1)
@@ -145,6 +146,7 @@ def test_a_folder_that_cannot_be_read_keeps_its_rows(home, monkeypatch):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
+    monkeypatch.setattr(gnufind, "available", lambda: False)
     monkeypatch.setattr(os, "scandir", scandir)
     found = take(home, 1)
     assert (found.state, found.removed) == ("partial", 2)

@@ -1,0 +1,41 @@
+"""Plain values as Arrow without `pa.array` and `pa.scalar`: those import pandas to look at them.
+
+That import costs more CPU than listing a hundred thousand files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Numbers = np.ndarray[Any, Any]
+
+
+def call(function: str, *values: Any, options: Any = None) -> Any:
+    """An Arrow compute function on Arrow values."""
+    return pc.call_function(function, list(values), options)
+
+
+def integers(values: Numbers) -> pa.Array:
+    """Int64 values as Arrow."""
+    whole = np.ascontiguousarray(values, np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
+
+
+def numbers(values: pa.Array) -> Numbers:
+    """An Int64 array without nulls as numpy, not copied."""
+    found = np.frombuffer(values.buffers()[1], np.int64)
+    return found[values.offset : values.offset + len(values)]
+
+
+def texts(values: Sequence[str | None]) -> pa.Array:
+    """A few texts as Arrow."""
+    raw = [b"" if value is None else value.encode() for value in values]
+    offsets = np.concatenate(([0], np.cumsum([len(item) for item in raw]))).astype(np.int32)
+    there = np.packbits([value is not None for value in values], bitorder="little")
+    buffers = [pa.py_buffer(there), pa.py_buffer(offsets), pa.py_buffer(b"".join(raw))]
+    return pa.Array.from_buffers(pa.string(), len(raw), buffers)
