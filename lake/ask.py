@@ -56,8 +56,7 @@ class Ask:
 
     def prefixes(self, attribution: str, depth: int) -> list[Row]:
         """Rows of usage by the first `depth` path segments."""
-        index = self._index().collect()
-        return rows(results.usage_rows(self._world, index, "prefix", attribution, depth))
+        return rows(results.prefix_rows(self._world, self._index(), attribution, depth))
 
     def user(self, user: str, backend: str, limit: int) -> list[Row]:
         """What a user touched, per file and day, newest first, ties by backend and path."""

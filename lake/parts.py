@@ -67,9 +67,16 @@ def write_part(
     return Part(f"{place}/{path}", path, size, rows.height, held, _stats(rows))
 
 
-def save(place: str, path: str, frame: pl.DataFrame, row_group: int = ROW_GROUP) -> int:
-    """Write a Parquet file below a folder or URL; its size in bytes."""
+def save(
+    place: str, path: str, frame: pl.DataFrame, row_group: int = ROW_GROUP, *, passing: bool = False
+) -> int:
+    """Write a Parquet file below a folder or URL; its size in bytes.
+
+    `passing`: it is read once and then gone, so that the fastest compression is right.
+    """
     how: dict[str, Any] = {"compression": "zstd", "compression_level": 3}
+    if passing:
+        how = {"compression": "lz4", "statistics": True}
     if "://" not in place:
         file = Path(place) / path
         file.parent.mkdir(parents=True, exist_ok=True)

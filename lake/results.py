@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import dataclass
 
 import polars as pl
 
 from lake import world as worlds
+from lake.compute import Sums
+from lake.compute import compute as compute_spans
+from lake.index import Run, gathered
 from lake.metrics import growth, quota
-from lake.metrics.access import coverage
+from lake.metrics.access import accesses, coverage
 from lake.metrics.ownership import team_of
 from lake.metrics.usage import ATTRIBUTIONS, GROUPS, prefix, usage
-from lake.schemas import BACKENDS, QUOTA_STATUS
+from lake.runner import INLINE, Runner
+from lake.schemas import BACKENDS, QUOTA_STATUS, STALE_ROLLUP
+from lake.work import workplace
 from lake.world import Policy, World
 
 COVERAGE_WINDOW = dt.timedelta(days=90)
@@ -19,47 +25,90 @@ NEVER_CRAWLED = "never crawled"
 Results = dict[str, pl.DataFrame]
 
 
+@dataclass(frozen=True)
+class Built:
+    """The results of one as-of, but for the index, which is too large to hold."""
+
+    tables: Results
+    """usage, growth, quota_status, quota_events, backends, stale_rollup, file_reader."""
+    runs: list[Run]
+    """Every row of `stale_index`, sorted, in files that are gone with the place of work."""
+
+
+def build(
+    world: World, policy: Policy, quotas: pl.DataFrame, before: pl.DataFrame | None = None,
+    *, place: str, runner: Runner = INLINE,
+) -> Built:  # fmt: skip
+    """Every result table by name; memory is bounded by one task of the runner.
+
+    `quotas` as `lake.control.quotas` gives them; `before`: the previous quota_status. What
+    passes between the steps is written below `place`.
+    """
+    sums = compute_spans(world.whole, place, runner)
+    used = pl.concat(
+        [usage_of(world, sums, group, how) for group in GROUPS for how in ATTRIBUTIONS]
+    )
+    was = before if before is not None else pl.DataFrame(schema=QUOTA_STATUS.schema)
+    limits = quota.status(quotas, owned_bytes(used), was, world.as_of)
+    since = pl.lit(world.as_of).cast(pl.Datetime("us", "UTC"))
+    tables = {
+        "usage": used,
+        "growth": pl.concat([
+            growth.by_backend(world.listings).collect(), growth.by_team(sums.grown)
+        ]),
+        "quota_status": limits,
+        "quota_events": quota.crossings(was, limits, world.as_of),
+        "backends": backends(world, policy, sums.owned),
+        "stale_rollup": sums.rollup.sort(STALE_ROLLUP.schema.names()),
+        "file_reader": sums.readers.with_columns(since_at=since).sort("file_id"),
+    }  # fmt: skip
+    return Built(tables, sums.runs)
+
+
 def compute(
     world: World, policy: Policy, quotas: pl.DataFrame, before: pl.DataFrame | None = None
 ) -> Results:
-    """Every result table by name.
-
-    `quotas` as `lake.control.quotas` gives them; `before`: the previous quota_status.
-    """
-    index = worlds.stale_index(world)
-    used = pl.concat([
-        usage_rows(world, index, group, how) for group in GROUPS for how in ATTRIBUTIONS
-    ])  # fmt: skip
-    team_changes = growth.by_team(world.changes, worlds.teams_of_files(world)).collect()
-    per_backend = growth.by_backend(world.listings).collect()
-    was = before if before is not None else pl.DataFrame(schema=QUOTA_STATUS.schema)
-    limits = quota.status(quotas, owned_bytes(used), was, world.as_of)
-    return {
-        "stale_index": index,
-        "usage": used,
-        "growth": pl.concat([per_backend, team_changes]),
-        "quota_status": limits,
-        "quota_events": quota.crossings(was, limits, world.as_of),
-        "backends": backends(world, policy),
-    }
+    """Every result table by name, `stale_index` too: in memory, for answers and small lakes."""
+    with workplace(world.lake.root) as place:
+        built = build(world, policy, quotas, before, place=place)
+        return built.tables | {"stale_index": gathered(built.runs)}
 
 
-def usage_rows(
-    world: World, index: pl.DataFrame, group_by: str, attribution: str, depth: int = 1
-) -> pl.DataFrame:
-    """Rows of `usage` for one question; `index` is the stale_index of the same world."""
-    if group_by == "user":
-        mine, theirs = pl.col("user"), pl.col("owner")
-    elif group_by == "team":
-        mine, theirs = team_of("user", world.first_team), pl.col("team")
+def usage_of(world: World, sums: Sums, group_by: str, attribution: str) -> pl.DataFrame:
+    """Rows of `usage` for one published question."""
+    owned, touched = sums.owned.lazy(), sums.touched.lazy()
+    by_path = sums.prefixes.lazy()
+    if group_by in ("user", "team"):
+        stored = owned.with_columns(group=pl.col("owner" if group_by == "user" else "team"))
+        seen = touched.filter(pl.col("by") == group_by)
+        first_team = dict(world.first_team.iter_rows())
+        who = pl.col("user") if group_by == "user" else team_of("user", first_team)
     else:
-        mine = theirs = pl.col("backend") if group_by == "backend" else prefix(depth)
-    return usage(
-        index.lazy().with_columns(group=theirs),
-        worlds.grouped_access(world, mine),
-        group_by,
-        attribution,
-    ).collect()
+        who = pl.col("backend" if group_by == "backend" else "prefix")
+        stored = seen = by_path.with_columns(group=who)
+    activity = sums.activity.lazy().with_columns(group=who)
+    return usage(stored, seen, activity, group_by, attribution).collect()
+
+
+def prefix_rows(world: World, index: pl.LazyFrame, attribution: str, depth: int) -> pl.DataFrame:
+    """Rows of `usage` by the first `depth` path segments; `index` is that of the same world."""
+    group = prefix(depth)
+    done = accesses(world.access)
+    seen = index.join(done.select("file_id").unique(), on="file_id", how="semi")
+    key = ["group", "backend"]
+    stored = (
+        index.with_columns(group=group).group_by(key)
+        .agg(
+            files=pl.len(), bytes=pl.col("size_bytes").sum(),
+            seen_at=pl.col("last_access_at").max(),
+        )
+    )  # fmt: skip
+    touched = (
+        seen.with_columns(group=group).group_by(key)
+        .agg(touched_files=pl.len(), touched_bytes=pl.col("size_bytes").sum())
+    )  # fmt: skip
+    found = usage(stored, touched, done.with_columns(group=group), "prefix", attribution)
+    return found.collect(engine="streaming")
 
 
 def owned_bytes(used: pl.DataFrame) -> pl.DataFrame:
@@ -69,16 +118,14 @@ def owned_bytes(used: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def backends(world: World, policy: Policy) -> pl.DataFrame:
+def backends(world: World, policy: Policy, owned: pl.DataFrame) -> pl.DataFrame:
     """Rows of `backends`: those of the config and those that were ever crawled, by name."""
     latest = world.listings.sort("listing").group_by("backend").last().collect()
     counted = (
         world.listings.filter(pl.col("state").is_in(worlds.COUNTED)).group_by("backend")
         .agg(crawled_at=pl.col("snapshot_at").max()).collect()
     )  # fmt: skip
-    stored = world.files.group_by("backend").agg(
-        files=pl.len().cast(pl.Int64), bytes=pl.col("size_bytes").sum()
-    )
+    stored = owned.group_by("backend").agg(pl.col("files", "bytes").sum())
     known = pl.DataFrame(
         policy.backends, schema={"name": pl.String, "type": pl.String}, orient="row"
     )
@@ -86,7 +133,7 @@ def backends(world: World, policy: Policy) -> pl.DataFrame:
     return (
         pl.DataFrame({"name": names})
         .join(known, on="name", how="left")
-        .join(stored.collect(), left_on="name", right_on="backend", how="left")
+        .join(stored, left_on="name", right_on="backend", how="left")
         .join(latest.select("backend", "state"), left_on="name", right_on="backend", how="left")
         .join(counted, left_on="name", right_on="backend", how="left")
         .join(

@@ -332,12 +332,13 @@ STALE_ROLLUP = Table(
         _BACKEND,
         _c("owner", TEXT, "user, team:<name> or unassigned"),
         _c("team", TEXT, "team of the owner, or unassigned"),
-        _c("last_access_day", DAY, "UTC day of the last access"),
+        _c("age_days", INT, "largest of 0, 1, 7, 14, 30, 60, 90, 120, 180, 270, 365, 545, 730, 1095"
+           " such that the last access was more than so many days before as-of; -1: none"),
         _c("size_class", INT, "floor of log2 of the size in bytes; -1 for empty files"),
         _c("files", INT, "files"),
         _c("bytes", INT, "bytes"),
     ),
-)
+)  # fmt: skip
 
 USAGE = Table(
     "usage",

@@ -134,8 +134,7 @@ class Lake:
         handle = self.open(table) if version is None else self._opened(table, version)
         if handle is None:
             return []
-        rows = pl.DataFrame(handle.get_add_actions(flatten=True)).to_dicts()
-        return [_part(self.uri(table), table, row) for row in rows]
+        return _parts(self.uri(table), table, handle)
 
     def commit(
         self, table: Table, add: Sequence[Part], remove: Sequence[Part] = (),
@@ -147,16 +146,9 @@ class Lake:
         are kept with the table and decide nothing.
         """
         actions = [*(_add(part) for part in add), *(_remove(part) for part in remove)]
-        commit = CommitProperties(app_transactions=[Transaction(*app) for app in (*apps, *notes)])
 
         def once(handle: DeltaTable) -> None:
-            handle.create_write_transaction(
-                actions,
-                mode="append",
-                schema=handle.schema(),
-                partition_by=list(table.partition_by),
-                commit_properties=commit,
-            )
+            _transact(handle, table, actions, (*apps, *notes))
 
         self.create(table)
         return self._retry(table, apps, once)
@@ -184,6 +176,21 @@ class Lake:
         Raises SupersededError where a refresh with a later ticket has written the table.
         """
         self.replace(table, frame, app=(REFRESH, ticket))
+        return self._written(table, ticket)
+
+    def replace_parts(self, table: Table, parts: Sequence[Part], ticket: int) -> int:
+        """Replace all files by those that were written already; else as `replace_result`."""
+        app = (REFRESH, ticket)
+
+        def once(handle: DeltaTable) -> None:
+            old = [_remove(part) for part in _parts(self.uri(table), table, handle)]
+            _transact(handle, table, [*map(_add, parts), *old], [app])
+
+        self.create(table)
+        self._retry(table, [app], once)
+        return self._written(table, ticket)
+
+    def _written(self, table: Table, ticket: int) -> int:
         handle = self.open(table)
         if handle is None or handle.transaction_version(REFRESH) != ticket:
             raise SupersededError(
@@ -280,6 +287,23 @@ class Lake:
 def _done(handle: DeltaTable, app: str, version: int) -> bool:
     found = handle.transaction_version(app)
     return found is not None and found >= version
+
+
+def _transact(
+    handle: DeltaTable, table: Table, actions: list[AddAction | RemoveAction], apps: Sequence[App]
+) -> None:
+    handle.create_write_transaction(
+        actions,
+        mode="append",
+        schema=handle.schema(),
+        partition_by=list(table.partition_by),
+        commit_properties=CommitProperties(app_transactions=[Transaction(*app) for app in apps]),
+    )
+
+
+def _parts(uri: str, table: Table, handle: DeltaTable) -> list[Part]:
+    rows = pl.DataFrame(handle.get_add_actions(flatten=True)).to_dicts()
+    return [_part(uri, table, row) for row in rows]
 
 
 def _part(uri: str, table: Table, row: dict[str, Any]) -> Part:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lake import control
+from lake import compute, control, index
+from lake.compute import Whole
 from lake.metrics.access import daily
-from lake.metrics.index import ever_seen, replay
-from lake.metrics.ownership import UNASSIGNED, Rule, owners, prefix_rules, team_of
-from lake.metrics.stale import last_access
-from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, FILE_CHANGES, FILES, LISTINGS, STALE_INDEX
+from lake.metrics.index import replay
+from lake.metrics.ownership import UNASSIGNED, Rule, prefix_rules
+from lake.metrics.span import Context
+from lake.runner import INLINE, Runner
+from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
+from lake.work import workplace
 from storage.config import Config
 
 COUNTED = ("complete", "partial", "held")
@@ -42,7 +45,10 @@ def policy(config: Config) -> Policy:
 class World:
     """Frames at `as_of`; all lazy but the small ones."""
 
+    lake: Lake
     as_of: dt.datetime
+    replayed: tuple[str, ...]
+    """Backends with a listing after `as_of`: their files are told by the changes up to it."""
     files: pl.LazyFrame
     access: pl.LazyFrame
     agents: pl.LazyFrame
@@ -58,14 +64,24 @@ class World:
         """user, team: the team a user counts for."""
         return self.members.filter(pl.col("rank") == 0).select("user", "team")
 
+    @property
+    def whole(self) -> Whole:
+        """What is needed to compute every file's results."""
+        teams = dict(self.first_team.iter_rows())
+        decided = Context(self.as_of, self.rules, self.ignore_owners, teams)
+        return Whole(self.lake, decided, self.replayed)
+
 
 def at(lake: Lake, rules: Policy, as_of: dt.datetime) -> World:
     """The world at `as_of`: events and listings up to it."""
     listings = _listings(lake).filter(pl.col("snapshot_at") <= as_of)
     changes = lake.scan(FILE_CHANGES).filter(pl.col("snapshot_at") <= as_of)
+    replayed = _replayed(lake, as_of)
     return World(
+        lake=lake,
         as_of=as_of,
-        files=_files(lake, changes, as_of),
+        replayed=replayed,
+        files=_files(lake, changes, replayed),
         access=_access(lake, as_of),
         agents=lake.scan(AGENTS),
         listings=listings,
@@ -80,14 +96,18 @@ def _listings(lake: Lake) -> pl.LazyFrame:
     return lake.scan(LISTINGS).sort("written_at").group_by("backend", "listing").last()
 
 
-def _files(lake: Lake, changes: pl.LazyFrame, as_of: dt.datetime) -> pl.LazyFrame:
-    """The index as at the latest listing up to `as_of`."""
-    files = lake.scan(FILES)
+def _replayed(lake: Lake, as_of: dt.datetime) -> tuple[str, ...]:
     counted = _listings(lake).filter(pl.col("state").is_in(COUNTED))
-    later = counted.filter(pl.col("snapshot_at") > as_of).select("backend").unique().collect()
-    if later.is_empty():
+    later = counted.filter(pl.col("snapshot_at") > as_of).select(pl.col("backend").unique())
+    return tuple(later.collect()["backend"].sort())
+
+
+def _files(lake: Lake, changes: pl.LazyFrame, replayed: tuple[str, ...]) -> pl.LazyFrame:
+    """The index as at the latest listing up to as-of."""
+    files = lake.scan(FILES)
+    if not replayed:
         return files
-    behind = pl.col("backend").is_in(later["backend"].to_list())
+    behind = pl.col("backend").is_in(list(replayed))
     nothing = pl.LazyFrame(schema=FILES.schema)
     return pl.concat([files.filter(~behind), replay(nothing, changes.filter(behind))])
 
@@ -102,28 +122,16 @@ def _access(lake: Lake, as_of: dt.datetime) -> pl.LazyFrame:
     return pl.concat([folded.filter(pl.col("day") < day), daily(today, "")])
 
 
-def stale_index(world: World) -> pl.DataFrame:
-    """Every living file with owner, team and last access, largest first."""
-    owned = owners(world.files, world.access, world.rules, world.ignore_owners, world.as_of)
-    touched = last_access(world.files, world.access)
-    return (
-        world.files.select(
-            "backend", "path", "file_id", "size_bytes", last_modified_at="modified_at"
-        )
-        .join(touched, on="file_id")
-        .join(owned, on="file_id")
-        .with_columns(team=team_of("owner", world.first_team))
-        .select(STALE_INDEX.schema.names())
-        .sort(["size_bytes", "backend", "path"], descending=[True, False, False])
-        .collect()
-    )
+def stale_index(world: World, runner: Runner = INLINE) -> pl.DataFrame:
+    """Every living file with owner, team and last access, largest first; in memory."""
+    with workplace(world.lake.root) as place:
+        return index.gathered(compute.compute(world.whole, place, runner).runs)
 
 
-def teams_of_files(world: World) -> pl.LazyFrame:
+def teams_of_files(world: World, runner: Runner = INLINE) -> pl.LazyFrame:
     """file_id, team for every file that was ever listed up to as-of."""
-    seen = ever_seen(world.changes)
-    owned = owners(seen, world.access, world.rules, world.ignore_owners, world.as_of)
-    return owned.select("file_id", team=team_of("owner", world.first_team))
+    with workplace(world.lake.root) as place:
+        return compute.teams(world.whole, place, runner).lazy()
 
 
 def grouped_access(world: World, group: pl.Expr) -> pl.LazyFrame:

@@ -9,15 +9,19 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from lake import control, publish, published, results, state, world
+from lake.index import largest, write_index
 from lake.lease import held
-from lake.schemas import LEDGER, QUOTA_STATUS, TABLES
-from lake.store import Lake, SupersededError
+from lake.parts import Part
+from lake.runner import INLINE, Runner
+from lake.schemas import FILE_READER, LEDGER, QUOTA_STATUS, STALE_INDEX, TABLES
+from lake.store import REFRESH, Lake, SupersededError
+from lake.work import workplace
 from pipelines.fold import fold
 from storage.config import Config
 
 LEASE_WAIT_SECONDS = 120.0
 LAG_WINDOW = dt.timedelta(hours=24)
-RESULTS = ("stale_index", "usage", "growth", "backends")
+RESULTS = ("usage", "growth", "backends", "stale_rollup")
 log = logging.getLogger(__name__)
 
 
@@ -67,33 +71,57 @@ def _refresh(
     lake: Lake, config: Config, report: RefreshReport, *, ticket: int, now: dt.datetime,
     rebuild: bool,
 ) -> None:  # fmt: skip
-    report.folded = fold(lake, rebuild=rebuild, buckets=config.lake.buckets)
-    state.fold_base(lake, now)
+    runner: Runner = INLINE
+    report.folded = fold(lake, rebuild=rebuild, runner=runner, buckets=config.lake.buckets)
+    state.fold_base(lake, now, runner)
     # Everything is read at these versions, whatever is ingested or crawled meanwhile.
     versions = lake.versions()
     policy = world.policy(config)
     then = world.at(lake.at(versions), policy, report.as_of)
     before = lake.scan(QUOTA_STATUS).collect()
-    found = results.compute(then, policy, control.quotas(lake), before)
-    for name in RESULTS:
-        versions[name] = lake.replace_result(TABLES[name], found[name], ticket)
-        report.rows[name] = found[name].height
+    with workplace(lake.root) as place:
+        built = results.build(
+            then, policy, control.quotas(lake), before, place=place, runner=runner
+        )  # fmt: skip
+        found = built.tables
+        made = write_index(lake.root, built.runs, runner)
+        found[STALE_INDEX.name] = shown(built, report.as_of)
+    versions |= _write(lake, found, [part for part, _ in made], ticket)
+    report.rows = {name: found[name].height for name in RESULTS}
+    report.rows[STALE_INDEX.name] = sum(part.rows for part, _ in made)
     report.rows[QUOTA_STATUS.name] = found[QUOTA_STATUS.name].height
-    report.bytes = sums(found)
+    report.bytes = sums(found) | {STALE_INDEX.name: sum(size for _, size in made)}
     report.held = "held" in found["backends"]["state"].to_list()
     report.ingest_lag_seconds = ingest_lag_seconds(lake, now)
-    made = publish.Refreshed(
+    done = publish.Refreshed(
         ticket, report.as_of, publish.documents(found, then.members, report.as_of),
         results.owned_bytes(found["usage"]), versions, report.ingest_lag_seconds,
     )  # fmt: skip
-    report.generation = publish.publish_results(lake, made, now).number
+    report.generation = publish.publish_results(lake, done, now).number
+
+
+def shown(built: results.Built, as_of: dt.datetime) -> pl.DataFrame:
+    """The rows of the index that are published."""
+    idle = pl.col("last_access_at") < as_of - dt.timedelta(days=publish.STALE_DAYS)
+    return largest(built.runs, idle, publish.STALE_LIMIT)
+
+
+def _write(
+    lake: Lake, found: results.Results, index: list[Part], ticket: int
+) -> dict[str, int]:  # fmt: skip
+    """Commit the result tables; their versions."""
+    versions = {STALE_INDEX.name: lake.replace_parts(STALE_INDEX, index, ticket)}
+    for name in RESULTS:
+        versions[name] = lake.replace_result(TABLES[name], found[name], ticket)
+    if found[FILE_READER.name].height:
+        lake.append(FILE_READER, found[FILE_READER.name], (REFRESH, ticket))
+    return versions
 
 
 def sums(found: results.Results) -> dict[str, int]:
-    """Total bytes by each result that must agree: index, owners, growth, backends."""
+    """Total bytes by each result that must agree: owners, growth, backends."""
     last = found["growth"].filter(pl.col("by") == "backend").sort("day").group_by("backend").last()
     return {
-        "stale_index": int(found["stale_index"]["size_bytes"].sum()),
         "usage": int(results.owned_bytes(found["usage"])["bytes"].sum()),
         "growth": int(last["bytes"].sum()),
         "backends": int(found["backends"]["bytes"].sum()),

@@ -29,18 +29,20 @@ def by_backend(listings: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def by_team(changes: pl.LazyFrame, teams: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows of `growth` by backend and team: the changes summed up, by the team of today's owner.
+def daily(changes: pl.LazyFrame, teams: pl.LazyFrame) -> pl.LazyFrame:
+    """What came and went per backend, team and day: came (files), grew, added_, removed_bytes.
 
-    `teams`: file_id, team, for every file ever seen. The teams of a day add up to the backend.
+    `teams`: file_id, team, for every file ever seen; a file counts for the team of its owner at
+    as-of on every day, so the teams of a day add up to the backend.
     """
     delta = pl.col("size_bytes") - pl.col("previous_bytes")
     sign = (pl.col("change") == "added").cast(pl.Int64) - (pl.col("change") == "removed").cast(
         pl.Int64
     )
-    days = (
-        changes.join(teams, on="file_id", how="left")
-        .with_columns(day=pl.col("snapshot_at").dt.date(), delta=delta, sign=sign)
+    return (
+        changes.select("backend", "file_id", day=pl.col("snapshot_at").dt.date(), delta=delta,
+                       sign=sign)
+        .join(teams, on="file_id", how="left")
         .group_by("backend", "team", "day")
         .agg(
             came=pl.col("sign").sum(),
@@ -48,10 +50,17 @@ def by_team(changes: pl.LazyFrame, teams: pl.LazyFrame) -> pl.LazyFrame:
             added_bytes=pl.col("delta").filter(pl.col("delta") > 0).sum(),
             removed_bytes=-pl.col("delta").filter(pl.col("delta") < 0).sum(),
         )
-        .sort("backend", "team", "day")
+    )  # fmt: skip
+
+
+def by_team(days: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `growth` by backend and team, from the rows of `daily`."""
+    return (
+        days.sort("backend", "team", "day")
+        .with_columns(
+            files=pl.col("came").cum_sum().over("backend", "team"),
+            bytes=pl.col("grew").cum_sum().over("backend", "team"),
+            by=pl.lit("team"),
+        )
+        .select(GROWTH.schema.names())
     )
-    return days.with_columns(
-        files=pl.col("came").cum_sum().over("backend", "team"),
-        bytes=pl.col("grew").cum_sum().over("backend", "team"),
-        by=pl.lit("team"),
-    ).select(GROWTH.schema.names())

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from lake.schemas import FILES
-
 
 def replay(files: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
     """The index after `changes` (in order of listing), from the index before them.
@@ -17,15 +15,5 @@ def replay(files: pl.LazyFrame, changes: pl.LazyFrame) -> pl.LazyFrame:
     upserts = newest.filter(pl.col("change") != "removed").with_columns(
         last_seen_at=pl.col("snapshot_at")
     )
-    names = FILES.schema.names()
+    names = files.collect_schema().names()
     return pl.concat([untouched.select(names), upserts.select(names)])
-
-
-def ever_seen(changes: pl.LazyFrame) -> pl.LazyFrame:
-    """Every file that was ever listed: backend, path, file_id and the last owner it showed."""
-    return (
-        changes.sort("listing")
-        .group_by("file_id")
-        .agg(pl.col("backend").last(), pl.col("path").last(), pl.col("owner").last())
-        .select("backend", "path", "file_id", "owner")
-    )

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import polars as pl
 
-from lake.metrics.access import accesses
-
 UNASSIGNED = "unassigned"
 READER_WINDOW = dt.timedelta(days=90)
 NOBODY = ("", "unknown")
+KINDS = ("rule", "storage", "writer", "reader")
+CHANGE_AT = 2
+"""Another dominant reader takes a file's place only with so many times the bytes."""
 
 
 class Rule(NamedTuple):
@@ -23,59 +24,56 @@ class Rule(NamedTuple):
     team: str
 
 
-def owners(
-    files: pl.LazyFrame,
-    access: pl.LazyFrame,
-    rules: Collection[Rule],
-    ignore: Collection[str],
-    as_of: dt.datetime,
-) -> pl.LazyFrame:
-    """The owner of each file: file_id, owner, owner_source.
+def candidates(rules: Collection[Rule], ignore: Collection[str]) -> dict[str, pl.Expr]:
+    """Columns rule, storage and writer, null where that kind of evidence does not apply.
 
-    `files`: backend, path, file_id, owner (as the storage names it). First that applies: rule
-    (longest prefix), owner named by the storage unless in `ignore`, first writer ever, dominant
-    reader of 90 days, unassigned. A rule's owner is `team:<name>`.
+    From backend, path, `named` (the owner as the storage names it) and `first_writer`. A rule's
+    owner is `team:<name>`; owners in `ignore` do not count.
     """
-    named = pl.col("owner").is_not_null() & ~pl.col("owner").is_in(list(ignore))
-    storage = pl.when(named).then(pl.col("owner"))
-    rule = _rule(rules)
-    found = (
-        files.select("backend", "path", "file_id", "owner")
-        .join(first_writer(access), on="file_id", how="left")
-        .join(dominant_reader(access, as_of), on="file_id", how="left")
-        .with_columns(rule=rule, storage=storage)
-    )
-    kinds = ("rule", "storage", "writer", "reader")
-    source = pl.coalesce(pl.when(pl.col(k).is_not_null()).then(pl.lit(k)) for k in kinds)
-    return found.select(
-        "file_id",
-        owner=pl.coalesce(*kinds, pl.lit(UNASSIGNED)),
-        owner_source=source.fill_null("none"),
-    )
+    named = pl.col("named").is_not_null() & ~pl.col("named").is_in(list(ignore))
+    return {
+        "rule": _rule(rules),
+        "storage": pl.when(named).then(pl.col("named")),
+        "writer": pl.col("first_writer"),
+    }
 
 
-def first_writer(access: pl.LazyFrame) -> pl.LazyFrame:
-    """file_id, writer: the user of the earliest write ever, ties by name."""
-    return (
-        accesses(access)
-        .filter(pl.col("first_write_at").is_not_null(), ~pl.col("user").is_in(NOBODY))
-        .sort("first_write_at", "user")
-        .group_by("file_id")
-        .agg(writer=pl.col("user").first())
-    )
+def chosen() -> dict[str, pl.Expr]:
+    """Columns owner and owner_source, from the columns of all kinds of evidence.
+
+    First that applies: rule (longest prefix), owner named by the storage, first writer ever,
+    dominant reader of 90 days, unassigned.
+    """
+    source = pl.coalesce(pl.when(pl.col(k).is_not_null()).then(pl.lit(k)) for k in KINDS)
+    return {
+        "owner": pl.coalesce(*KINDS, pl.lit(UNASSIGNED)),
+        "owner_source": source.fill_null("none"),
+    }
 
 
-def dominant_reader(access: pl.LazyFrame, as_of: dt.datetime) -> pl.LazyFrame:
-    """file_id, reader: who read most of its bytes in the 90 days before `as_of`, ties by name."""
+def dominant_reader(reads: pl.LazyFrame, before: pl.LazyFrame, as_of: dt.datetime) -> pl.LazyFrame:
+    """file_id, reader: who read most of a file's bytes in the 90 days before `as_of`.
+
+    `reads`: file_id, user, day, bytes_read; ties go to the first name. `before`: file_id, reader,
+    as decided last: that one stays until another has read twice as much as he did.
+    """
     since = (as_of - READER_WINDOW).date()
-    return (
-        accesses(access)
-        .filter(pl.col("day") > since, pl.col("bytes_read") > 0, ~pl.col("user").is_in(NOBODY))
+    sums = (
+        reads.filter(pl.col("day") > since, pl.col("bytes_read") > 0, ~pl.col("user").is_in(NOBODY))
         .group_by("file_id", "user")
         .agg(pl.col("bytes_read").sum())
-        .sort(["bytes_read", "user"], descending=[True, False])
+    )
+    most = (
+        sums.sort(["bytes_read", "user"], descending=[True, False])
         .group_by("file_id")
-        .agg(reader=pl.col("user").first())
+        .agg(pl.col("user").first(), pl.col("bytes_read").first())
+    )
+    kept = before.join(sums, left_on=["file_id", "reader"], right_on=["file_id", "user"]).select(
+        "file_id", "reader", kept_bytes="bytes_read"
+    )
+    stays = pl.col("bytes_read") < CHANGE_AT * pl.col("kept_bytes")
+    return most.join(kept, on="file_id", how="left").select(
+        "file_id", reader=pl.when(stays).then("reader").otherwise("user")
     )
 
 
@@ -100,12 +98,12 @@ def below(prefix: str) -> pl.Expr:
     return (pl.col("path") == prefix) | pl.col("path").str.starts_with(f"{prefix}/")
 
 
-def team_of(owner: str, first_team: pl.DataFrame) -> pl.Expr:
+def team_of(owner: str, first_team: Mapping[str, str]) -> pl.Expr:
     """The team of the user in column `owner`: a rule's team, else the first joined.
 
-    `first_team`: user, team.
+    `first_team`: user → team.
     """
-    mapping = dict(first_team.select("user", "team").iter_rows())
+    mapping = first_team
     joined = pl.col(owner).replace_strict(
         list(mapping), list(mapping.values()), default=UNASSIGNED, return_dtype=pl.String
     )

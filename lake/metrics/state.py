@@ -15,6 +15,7 @@ import polars as pl
 
 from lake.metrics.access import accesses
 from lake.metrics.ownership import NOBODY, READER_WINDOW
+from lake.metrics.usage import first_segment
 
 BASE = "base"
 UNFOLDED = "-1"
@@ -50,10 +51,9 @@ def file_user(access: pl.LazyFrame, landing_day: str) -> pl.LazyFrame:
 
 def activity(access: pl.LazyFrame) -> pl.LazyFrame:
     """Rows of `activity` but for its landing day, from rows of `access_daily`."""
-    first = pl.col("path").str.split_exact("/", 1).struct.field("field_0")
     return (
         accesses(access)
-        .with_columns(prefix=first)
+        .with_columns(prefix=first_segment())
         .group_by("backend", "prefix", "user")
         .agg(*(pl.col(name).sum() for name in ACTIVITY_SUMS), pl.col("last_access_at").max())
         .sort("backend", "prefix", "user")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from lake.metrics.access import accesses
 from lake.schemas import USAGE
 
 GROUPS = ("user", "team", "backend", "prefix")
@@ -13,43 +12,33 @@ _ACTIVITY = ("read_count", "write_count", "bytes_read", "bytes_written")
 
 
 def usage(
-    files: pl.LazyFrame, access: pl.LazyFrame, group_by: str, attribution: str
-) -> pl.LazyFrame:
+    stored: pl.LazyFrame, touched: pl.LazyFrame, activity: pl.LazyFrame,
+    group_by: str, attribution: str,
+) -> pl.LazyFrame:  # fmt: skip
     """Rows of `usage` for one grouping, largest first, ties by group and backend.
 
-    `files`: backend, path, file_id, size_bytes, last_access_at, group (of the owner; of the path
-    for backend and prefix). `access`: access_daily rows with `group`. Files and bytes are those
-    owned by the group or, under `access`, the distinct living ones it ever touched; the activity
-    is the group's own in both.
+    All three have `group` and backend. `stored`: files, bytes, seen_at of the owned files (of the
+    path for backend and prefix). `touched`: touched_files and touched_bytes, the distinct living
+    files that the group ever accessed. `activity`: what it did, with last_access_at. Files and
+    bytes are the stored ones or, under `access`, the touched ones; the activity is the group's
+    own in both.
     """
     key = ["group", "backend"]
-    done = accesses(access)
-    touched = (
-        _touched(done, files)
-        .group_by(key)
-        .agg(touched_files=pl.len(), touched_bytes=pl.col("size_bytes").sum())
-    )
-    activity = done.group_by(key).agg(
+    done = activity.group_by(key).agg(
         *(pl.col(name).sum() for name in _ACTIVITY), acted_at=pl.col("last_access_at").max()
     )
-    stored = files.group_by(key).agg(
-        files=pl.len(), bytes=pl.col("size_bytes").sum(), seen_at=pl.col("last_access_at").max()
-    )
-    by_group = activity.join(touched, on=key, how="left")
-    if attribution == "owner":
-        rows = stored.join(by_group, on=key, how="full", coalesce=True).rename(
-            {"seen_at": "last_access"}
-        )
-    else:
-        rows = by_group.with_columns(
-            files="touched_files", bytes="touched_bytes", last_access="acted_at"
-        )
-    return _shaped(rows, group_by, attribution)
-
-
-def _touched(done: pl.LazyFrame, files: pl.LazyFrame) -> pl.LazyFrame:
-    pairs = done.select("group", "file_id").unique()
-    return pairs.join(files.select("backend", "file_id", "size_bytes"), on="file_id")
+    sums = touched.group_by(key).agg(pl.col("touched_files", "touched_bytes").sum())
+    by_group = done.join(sums, on=key, how="left")
+    if attribution == "access":
+        return _shaped(
+            by_group.with_columns(
+                files="touched_files", bytes="touched_bytes", last_access="acted_at"
+            ),
+            group_by, attribution,
+        )  # fmt: skip
+    held = stored.group_by(key).agg(pl.col("files", "bytes").sum(), pl.col("seen_at").max())
+    rows = held.join(by_group, on=key, how="full", coalesce=True)
+    return _shaped(rows.rename({"seen_at": "last_access"}), group_by, attribution)
 
 
 def _shaped(rows: pl.LazyFrame, group_by: str, attribution: str) -> pl.LazyFrame:
@@ -69,3 +58,8 @@ def _shaped(rows: pl.LazyFrame, group_by: str, attribution: str) -> pl.LazyFrame
 def prefix(depth: int) -> pl.Expr:
     """The first `depth` segments of `path`."""
     return pl.col("path").str.split("/").list.head(depth).list.join("/")
+
+
+def first_segment() -> pl.Expr:
+    """`prefix(1)`, for millions of rows."""
+    return pl.col("path").str.split_exact("/", 1).struct.field("field_0")

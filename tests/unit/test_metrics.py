@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from lake import control, publish, results, world
+from lake import buckets, control, index, publish, results, spread, world
 from lake.metrics.ownership import Rule
+from lake.runner import INLINE
 from lake.world import Policy
 from pipelines import crawl, ingest
 from pipelines.fold import fold
@@ -302,8 +303,8 @@ def test_growth_of_backends_and_teams(both):
 def test_what_the_world_was_made_for(lake):
     """The odd rows, said in words: the oracle is not the only witness."""
     then = world.at(lake, POLICY, AS_OF)
-    index = {row["path"]: row for row in world.stale_index(then).to_dicts()}
-    owner = {path: (row["owner"], row["owner_source"], row["team"]) for path, row in index.items()}
+    rows = {row["path"]: row for row in world.stale_index(then).to_dicts()}
+    owner = {path: (row["owner"], row["owner_source"], row["team"]) for path, row in rows.items()}
     assert owner == {
         "proj/a.bin": ("ann", "writer", "vision"),
         "proj/b.bin": ("cid", "reader", "nlp"),
@@ -319,7 +320,7 @@ def test_what_the_world_was_made_for(lake):
         "x/tie": ("ann", "writer", "vision"),
         "x/first": ("unassigned", "none", "unassigned"),
     }
-    seen = {path: (row["last_access_at"], row["evidence"]) for path, row in index.items()}
+    seen = {path: (row["last_access_at"], row["evidence"]) for path, row in rows.items()}
     assert seen["x/tie"] == (AS_OF, "telemetry")
     assert seen["x/first"] == (at("09-15T00:00"), "first_seen")
     assert seen["native"] == (at("10-15T08:00"), "storage")
@@ -417,3 +418,106 @@ def test_documents_hold_stale_files_of_ninety_days(lake):
         "proj/rules/deep/e.bin",
         "proj/rules",
     ]
+
+
+@pytest.mark.parametrize("as_of", [AS_OF, EARLIER])
+def test_many_small_steps_find_what_one_finds(lake, as_of, monkeypatch):
+    """A span per bucket, chunks of two rows, classes of three: the same rows in the same order."""
+    then = world.at(lake, POLICY, as_of)
+    whole = results.compute(then, POLICY, control.quotas(lake))
+    for module, name, value in (
+        (buckets, "ROWS_AT_ONCE", 1), (spread, "CHUNK_ROWS", 2), (index, "TOP_ROWS", 2),
+        (index, "CLASS_ROWS", 3),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    pieces = results.compute(then, POLICY, control.quotas(lake))
+    assert pieces.keys() == whole.keys()
+    for name, frame in whole.items():
+        assert pieces[name].rows() == frame.rows(), name
+
+
+def test_the_files_of_the_index_have_disjoint_sizes(lake, tmp_path, monkeypatch):
+    """Every row is in one file, in the order of the index from file to file, ties included."""
+    for name, value in (("TOP_ROWS", 2), ("CLASS_ROWS", 3), ("TOP_GROUP", 2)):
+        monkeypatch.setattr(index, name, value)
+    rows = world.stale_index(world.at(lake, POLICY, AS_OF))
+    twins = rows.with_columns(path=pl.col("path") + "~")
+    even = index.ordered(pl.concat([rows, twins])).with_row_index("n").with_columns(
+        odd=pl.col("n") % 2
+    )  # fmt: skip
+    runs = [
+        index.write_run(str(tmp_path / "work"), part.drop("n", "odd"))
+        for part in even.partition_by("odd")
+    ]
+    parts = index.write_index(str(tmp_path), runs, INLINE)
+    assert [part.rows for part, _ in parts] == [2, *[3] * 8]
+    assert sum(size for _, size in parts) == 2 * rows["size_bytes"].sum()
+    found = pl.concat([pl.read_parquet(part.uri) for part, _ in parts])
+    assert found.rows() == even.drop("n", "odd").rows()
+    where = pl.col("last_access_at") < AS_OF - dt.timedelta(days=90)
+    best = index.largest(runs, where, 3)
+    assert best.rows() == even.drop("n", "odd").filter(where).head(3).rows()
+
+
+READS = {
+    # bytes read by the owner in force and by another -> who owns then
+    "none before: most bytes": (None, {"ann": 10, "bob": 11}, "bob"),
+    "none before: ties by name": (None, {"bob": 10, "ann": 10}, "ann"),
+    "less than twice as much": ("ann", {"ann": 10, "bob": 19}, "ann"),
+    "twice as much": ("ann", {"ann": 10, "bob": 20}, "bob"),
+    "not read in the window any more": ("ann", {"bob": 1}, "bob"),
+    "nobody reads any more": ("ann", {}, None),
+}
+
+
+@pytest.mark.parametrize(("before", "reads", "owner"), READS.values(), ids=READS)
+def test_a_dominant_reader_stays_until_another_read_twice_as_much(before, reads, owner):
+    """The factor of two, and what ends it."""
+    from lake.metrics.ownership import dominant_reader
+
+    day = AS_OF.date()
+    rows = [(1, user, day, size) for user, size in reads.items()]
+    rows += [(1, "ann", day - dt.timedelta(days=90), 999), (1, "unknown", day, 999)]
+    schema = {"file_id": pl.Int64, "user": pl.String, "day": pl.Date, "bytes_read": pl.Int64}
+    readers = pl.LazyFrame(
+        [(1, before)] if before else [], schema={"file_id": pl.Int64, "reader": pl.String},
+        orient="row",
+    )  # fmt: skip
+    found = dominant_reader(pl.LazyFrame(rows, schema=schema, orient="row"), readers, AS_OF)
+    assert found.collect().rows() == ([(1, owner)] if owner else [])
+
+
+def test_a_refresh_remembers_who_owned_by_reading(home):
+    """bob overtakes ann by less than twice: ann stays, now, after a rebuild and at the time before;
+    cid reads more than twice as much and owns, but not before he did."""
+    from pipelines.refresh import refresh
+
+    (home.root() / "f").write_bytes(b"x" * 10)
+    home.run("crawl")
+    began = clock.now()
+
+    def read(number, user, size):
+        at = clock.now().isoformat()
+        home.land(f"{number}.jsonl", {"ts": at, "user": user, "backend": "data", "path": "f",
+                                      "op": "read", "bytes_read": size})  # fmt: skip
+        window = ingest.Window(began, dt.timedelta(days=400))
+        ingest.ingest(home.lake, str(home.landing), window)
+
+    def owner(*, rebuild=False):
+        refresh(home.config, now=clock.now(), rebuild=rebuild)
+        found = home.run("usage", "--format", "csv").rows
+        return [row["group"] for row in found if row["files"] == "1"]
+
+    ignored = home.file.read_text() + "ownership: {ignore_owners: [root]}\n"
+    home.file.write_text(ignored)
+    read(1, "ann", 10)
+    assert owner() == ["ann"]
+    read(2, "bob", 19)
+    assert (owner(), owner(rebuild=True)) == (["ann"], ["ann"])
+    before = clock.now()
+    read(3, "cid", 39)
+    assert owner() == ["cid"]
+    policy = world.policy(home.config)
+    for as_of, name in ((before, "ann"), (clock.now(), "cid")):
+        index = world.stale_index(world.at(home.lake, policy, as_of))
+        assert index["owner"].to_list() == [name]

@@ -1,0 +1,119 @@
+"""Which files hold what was known at an instant: accesses, the index, its changes."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import polars as pl
+
+from lake import state
+from lake.metrics.access import daily
+from lake.metrics.state import BASE
+from lake.parts import Part, load
+from lake.runner import Runner
+from lake.schemas import ACCESS_DAILY, ACTIVITY, EVENTS, FILE_STATE, FILE_USER, Table
+from lake.store import Lake
+
+Uris = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Accesses:
+    """Files of the state tables that hold every access up to an instant and none after it."""
+
+    state: Uris
+    users: Uris
+    """The folded base."""
+    partial_users: Uris
+    replaced: Uris
+    """Landing days of `partial_users`."""
+    activity: Uris
+    rows: int
+    """Of the larger table."""
+
+
+@dataclass(frozen=True)
+class Until:
+    """A landing day that holds accesses after an instant, to be taken only up to it."""
+
+    place: str
+    day: str
+    access: Uris
+    events: Uris
+    as_of: dt.datetime
+
+
+def accesses_at(lake: Lake, as_of: dt.datetime, place: str, runner: Runner) -> Accesses:
+    """The accesses up to `as_of`.
+
+    Landing days that hold later ones are made again below `place`, as if the lake had been looked
+    at then: whole UTC days from `access_daily`, the day of `as_of` from its events. The folded
+    base is one of them only where `as_of` lies before the last fold.
+    """
+    parts = {table.name: lake.parts(table) for table in state.PARTIALS}
+    late = {
+        part.partition["landing_day"]
+        for found in parts.values() for part in found
+        if part.most["last_access_at"] > as_of
+    }  # fmt: skip
+    folded = by_day(lake.parts(ACCESS_DAILY), "landing_day")
+    if BASE in late:
+        late |= set(folded)
+    kept = {
+        name: [p for p in found if p.partition["landing_day"] not in late]
+        for name, found in parts.items()
+    }
+    events = by_day(lake.parts(EVENTS), "hour") if late else {}
+    again = [
+        Until(place, day, folded.get(day, ()), events.get(day, ()), as_of)
+        for day in sorted(late - {BASE})
+    ]
+    for made in runner.map(partials_until, again):
+        for name, part in made.items():
+            kept[name].append(part)
+    return _accesses(kept)
+
+
+def _accesses(kept: dict[str, list[Part]]) -> Accesses:
+    users = kept[FILE_USER.name]
+    new = [p for p in users if p.partition["landing_day"] != BASE]
+    return Accesses(
+        state=uris(kept[FILE_STATE.name]),
+        users=uris(p for p in users if p.partition["landing_day"] == BASE),
+        partial_users=uris(new),
+        replaced=tuple(sorted({p.partition["landing_day"] for p in new})),
+        activity=uris(kept[ACTIVITY.name]),
+        rows=max(sum(p.rows for p in kept[t.name]) for t in (FILE_STATE, FILE_USER)),
+    )
+
+
+def partials_until(until: Until) -> dict[str, Part]:
+    """The task: what a landing day says of the time up to an instant."""
+    day = until.as_of.date()
+    before = load(until.access, ACCESS_DAILY.schema).filter(pl.col("day") < day)
+    today = load(until.events, EVENTS.schema).filter(
+        pl.col("day") == day, pl.col("ts") <= until.as_of
+    )
+    access = pl.concat([before, daily(today, until.day)]).collect()
+    return state.partials(until.place, until.day, access)
+
+
+def by_day(parts: Iterable[Part], column: str) -> dict[str, Uris]:
+    """Files by landing day, from their partition."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for part in parts:
+        found[part.partition[column][:10]].append(part.uri)
+    return {day: tuple(files) for day, files in found.items()}
+
+
+def by_backend(lake: Lake, table: Table) -> list[tuple[str, Part]]:
+    """Files of a table that is partitioned by backend."""
+    return [(part.partition["backend"], part) for part in lake.parts(table)]
+
+
+def uris(parts: Iterable[Part]) -> Uris:
+    """Where the parts are."""
+    return tuple(part.uri for part in parts)
