@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.servers import FaultProxy, moto
+from tests.servers import FaultProxy, azurite, moto, radosgw
 
 
 class Said(NamedTuple):
@@ -131,5 +131,39 @@ def s3_bucket(moto_server):
 def fault_proxy(moto_server):
     """A proxy in front of `moto_server` that fails as told; `moto_server.at(proxy.url)` uses it."""
     proxy = FaultProxy(moto_server.url)
+    yield proxy
+    proxy.stop()
+
+
+@pytest.fixture(scope="session")
+def azure_server(tmp_path_factory):
+    """Azurite for the session (`tests.servers.AzureServer`)."""
+    with azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def ceph_server(tmp_path_factory):
+    """Ceph's S3 gateway for the session (`tests.servers.S3Server`)."""
+    with radosgw(tmp_path_factory.mktemp("ceph")) as server:
+        yield server
+
+
+@pytest.fixture(
+    params=[
+        "moto_server",
+        pytest.param("ceph_server", marks=pytest.mark.slow),
+        pytest.param("azure_server", marks=pytest.mark.slow),
+    ]
+)
+def store_server(request):
+    """Every object store that the tests have; only moto is not slow."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def store_proxy(store_server):
+    """A proxy in front of `store_server` that fails as told; `store_server.at(proxy.url)`."""
+    proxy = FaultProxy(store_server.url)
     yield proxy
     proxy.stop()
