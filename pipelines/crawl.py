@@ -30,6 +30,7 @@ from storage.listing.generic import list_generic
 from storage.listing.inventory import read_report, reports
 from storage.listing.objects import list_objects
 from storage.listing.posix import list_posix
+from storage.listing.progress import Progress
 
 log = logging.getLogger(__name__)
 OBJECT_STORES = ("s3", "azureblob", "gcs")
@@ -106,7 +107,7 @@ def crawl(lake: Lake, backend: Backend, options: CrawlOptions) -> CrawlResult:
 def _listings(lake: Lake, backend: Backend, options: CrawlOptions) -> Iterator[Listing]:
     if backend.inventory is None:
         if options.as_of is None or options.as_of >= options.now:
-            yield list_backend(backend, options.now)
+            yield list_backend(backend, options.now, f"{lake.root.rstrip('/')}/_staging")
         return
     taken = set(
         lake.scan(LISTINGS)
@@ -119,14 +120,20 @@ def _listings(lake: Lake, backend: Backend, options: CrawlOptions) -> Iterator[L
             yield read_report(backend.inventory, report)
 
 
-def list_backend(backend: Backend, snapshot_at: dt.datetime) -> Listing:
-    """A live listing by the backend's own lister. Raises BackendError or ConfigError."""
+def list_backend(backend: Backend, snapshot_at: dt.datetime, staging: str = "") -> Listing:
+    """A live listing by the backend's own lister. Raises BackendError or ConfigError.
+
+    With a staging location a listing of an object store that was stopped goes on where it was.
+    """
+    progress = Progress(backend.name)
+    if backend.type in OBJECT_STORES:
+        return list_objects(backend, snapshot_at, staging, progress)
     if backend.type == "local":
         stay = str(backend.options.get("one_file_system", "")).lower() == "true"
-        return list_posix(backend.root, snapshot_at, one_file_system=stay)
-    if backend.type in OBJECT_STORES:
-        return list_objects(backend, snapshot_at)
-    return list_generic(backend, snapshot_at)
+        listing = list_posix(backend.root, snapshot_at, one_file_system=stay)
+    else:
+        listing = list_generic(backend, snapshot_at)
+    return listing._replace(batches=progress.over(listing.batches))
 
 
 def recover(lake: Lake, backend: str) -> None:

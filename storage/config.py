@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from storage import locations
 from storage.errors import ConfigError, UnknownNameError, UsageError
 from storage.units import MAX_DAYS, parse_duration, parse_size
 from storage.yamlfile import Section, load
@@ -25,6 +27,7 @@ AUTH_METHODS = (
     "none", "static", "env", "anonymous", "sas", "profile", "managed_identity",
     "service_principal", "oidc_federation", "gcp_wif", "static_keyvault",
 )  # fmt: skip
+CRAWL_NEEDS = ("tier", "owner")
 IGNORED_OWNERS = ("root", "nobody", "0", "65534")
 SEARCH_PATH = (Path("warpdrive.yaml"), Path("/etc/warpdrive/config.yaml"))
 
@@ -92,6 +95,15 @@ class Inventory:
 
 
 @dataclass(frozen=True)
+class Crawl:
+    """How a backend is listed: workers, a limit of requests (0: none), what else is asked for."""
+
+    parallel: int = 8
+    requests_per_second: float = 0.0
+    need: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Backend:
     """One storage backend. `options` is the `config:` mapping of the file."""
 
@@ -104,6 +116,7 @@ class Backend:
     uid: int | None
     gid: int | None
     mode: int
+    crawl: Crawl = field(default_factory=Crawl)
 
     @property
     def root(self) -> str:
@@ -223,6 +236,7 @@ def _lake(section: Section, folder: Path) -> LakeConfig:
         retention=retention,
         buckets=section.integer("buckets", 64, minimum=1),
     )
+    _reach(section, found.root)
     section.finish()
     return found
 
@@ -250,6 +264,7 @@ def _telemetry(section: Section, folder: Path, cache_path: str) -> TelemetryConf
     )
     if found.token_env and found.token_file:
         raise section.error("token_file", "and token_env are both set: keep one.")
+    _reach(section, landing)
     section.finish()
     return found
 
@@ -296,7 +311,24 @@ def _backends(top: Section, folder: Path) -> tuple[Backend, ...]:
             if other.mount_path == backend.mount_path:
                 raise section.error("mount_path", f"'{backend.mount_path}' is used twice.")
         found.append(backend)
+        locations.know_bucket(backend)
+        if backend.inventory is not None and "://" in backend.inventory.location:
+            locations.know(backend.inventory.location, backend)
     return tuple(found)
+
+
+def _reach(section: Section, url: str) -> None:
+    """`config:` and `auth:` beside the URL of the lake or the landing zone: how it is reached."""
+    options, auth = section.section("config").strings(), _auth(section.section("auth"))
+    if "://" not in url:
+        return
+    try:
+        kind, _, _ = locations.place_of(url)
+    except ConfigError as error:
+        key = "root" if section.has("root") else "landing"
+        raise section.error(key, str(error)) from None
+    if section.has("config") or section.has("auth"):
+        locations.know(url, Backend(url, kind, "", options, auth, None, None, None, 0o640))
 
 
 def _backend(section: Section, folder: Path) -> Backend:
@@ -319,10 +351,24 @@ def _backend(section: Section, folder: Path) -> Backend:
         uid=section.integer("uid", 0) if section.has("uid") else None,
         gid=section.integer("gid", 0) if section.has("gid") else None,
         mode=section.parse("mode", 0o640, _mode),
+        crawl=_crawl(section.section("crawl")),
     )
     if found.inventory is None and kind == "local" and not found.root:
         raise section.error("config", f"backend '{name}' is local and needs config.root.")
     section.finish("price")
+    return found
+
+
+def _crawl(section: Section) -> Crawl:
+    need = section.texts("need", ())
+    for name in need:
+        if name not in CRAWL_NEEDS:
+            raise section.error("need", f"'{name}' is none of {', '.join(CRAWL_NEEDS)}.")
+    rate = section.raw("requests_per_second", 0)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
+        raise section.error("requests_per_second", f"'{rate}' is not a number of 0 or more.")
+    found = Crawl(section.integer("parallel", 8, minimum=1), float(rate), need)
+    section.finish()
     return found
 
 

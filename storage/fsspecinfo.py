@@ -10,9 +10,8 @@ import fsspec
 from storage.config import Backend
 from storage.errors import BackendError
 from storage.objectstore import first_line
-from storage.options import url_of
+from storage.options import fsspec_options, url_of
 
-_OURS = ("root", "url")
 _MODIFIED = ("mtime", "modified", "last_modified", "LastModified", "updated")
 _ETAGS = ("ETag", "etag", "checksum", "sha256")
 
@@ -22,7 +21,7 @@ def open_fsspec(backend: Backend, **more: Any) -> tuple[Any, str]:
 
     `config:` but for root and url goes to fsspec. Raises BackendError where it cannot be opened.
     """
-    given = {k: v for k, v in backend.options.items() if k not in _OURS}
+    given = fsspec_options(backend)
     url = url_of(backend)
     try:
         return fsspec.core.url_to_fs(url, **given, **more)

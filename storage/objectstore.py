@@ -1,7 +1,7 @@
 """Small objects at any location: the landing zone, leases and published results.
 
-A location is a folder or a URL (`s3://bucket/prefix`, `az://container/prefix`). Credentials of
-a URL come from the environment.
+A location is a folder or a URL (`s3://bucket/prefix`, `az://container/prefix`). How a URL is
+reached says its record (storage/locations.py), else the environment.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import datetime as dt
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
 from storage.errors import BackendError, first_line
+from storage.locations import record_of
+from storage.options import obstore_options
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -37,10 +39,7 @@ def open_store(location: str, *, create: bool = True) -> ObjectStore:
             if create:
                 Path(location).mkdir(parents=True, exist_ok=True)
             return LocalStore(location)
-        options: dict[str, Any] = {}
-        if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-            options["client_options"] = {"allow_http": True}
-        return from_url(location, **options)
+        return from_url(location, **obstore_options(record_of(location)))
     except (OSError, BaseError, ValueError) as error:
         raise BackendError(f"{location}: cannot be opened: {first_line(error)}.") from None
 

@@ -1,51 +1,56 @@
-"""List an object store through obstore: Arrow batches, no Python object per key."""
+"""List an object store: in parallel, page by page, going on where a stopped listing was."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
 
-import obstore
 import pyarrow as pa
-import pyarrow.compute as pc
-from obstore.exceptions import BaseError
-from obstore.store import from_url
 
 from storage.config import Backend
-from storage.errors import BackendError
-from storage.listing.columns import LISTED, Listing
-from storage.objectstore import first_line
-from storage.options import obstore_options, url_of
-
-CHUNK_ROWS = 50_000
-
-
-def list_objects(backend: Backend, snapshot_at: dt.datetime) -> Listing:
-    """Every object of a bucket or container. Raises BackendError when it cannot be listed."""
-    return Listing(_batches(backend), [], snapshot_at, "list")
+from storage.errors import ConfigError
+from storage.listing.columns import Listing
+from storage.listing.progress import Progress
+from storage.listing.ranges import Ranges, Store
+from storage.listing.staging import Staging
+from storage.listing.tasks import list_in_parallel
+from storage.options import url_of
 
 
-def _batches(backend: Backend) -> Iterator[pa.RecordBatch]:
+def list_objects(
+    backend: Backend, snapshot_at: dt.datetime, staging: str = "", progress: Progress | None = None
+) -> Listing:
+    """Every object of a bucket or container.
+
+    With a staging location, a listing that is stopped goes on there the next time, and its
+    snapshot is the instant at which it was begun. Raises BackendError when it cannot be listed.
+    """
+    identity = f"{backend.name}\n{url_of(backend)}\n{sorted(backend.crawl.need)}"
+    kept = Staging(staging, identity, snapshot_at)
+    begun_at = kept.resume()
+    batches = _batches(backend, kept, progress or Progress(backend.name))
+    return Listing(batches, [], begun_at, "list")
+
+
+def _batches(backend: Backend, kept: Staging, progress: Progress) -> Iterator[pa.RecordBatch]:
+    parallel = backend.crawl.parallel
     try:
-        store = from_url(url_of(backend), **obstore_options(backend))
-        for found in obstore.list(store, chunk_size=CHUNK_ROWS, return_arrow=True):
-            yield _listed(pa.record_batch(found))
-    except (BaseError, OSError, ValueError) as error:
-        raise BackendError(
-            f"backend '{backend.name}' ({url_of(backend)}) cannot be listed: {first_line(error)}."
-        ) from None
+        yield from list_in_parallel(Ranges(_store(backend)), kept, progress, parallel)
+    finally:
+        progress.close()
 
 
-def _listed(found: pa.RecordBatch) -> pa.RecordBatch:
-    quotes = pc.TrimOptions(characters='"')
-    etag = pc.call_function("utf8_trim", [found["e_tag"].cast(pa.string())], quotes)
-    doubled = pc.ReplaceSubstringOptions(pattern="\\", replacement="\\\\")
-    path = pc.call_function("replace_substring", [found["path"].cast(pa.string())], doubled)
-    columns = {
-        "path": path,
-        "size_bytes": found["size"].cast(pa.int64()),
-        "etag": etag,
-        "modified_at": found["last_modified"].cast(pa.timestamp("us", "UTC")),
-    }
-    nulls = {f.name: pa.nulls(found.num_rows, f.type) for f in LISTED}
-    return pa.RecordBatch.from_arrays([(nulls | columns)[f.name] for f in LISTED], schema=LISTED)
+def _store(backend: Backend) -> Store:
+    if backend.type == "s3":
+        from storage.listing.s3 import S3Store
+
+        return S3Store(backend)
+    if backend.type == "azureblob":
+        from storage.listing.azure import AzureStore
+
+        return AzureStore(backend)
+    if backend.type == "gcs":
+        from storage.listing.gcs import GcsStore
+
+        return GcsStore(backend)
+    raise ConfigError(f"backend '{backend.name}': type '{backend.type}' is no object store.")

@@ -1,0 +1,173 @@
+r"""List S3 by its own ListObjectsV2: every key exactly as it is, tier and owner with it.
+
+obstore refuses keys such as `a//b`, `../x` or `a\tb`, and takes `folder/` for `folder` and `/a`
+for `a`; reading the pages ourselves keeps them, and costs less CPU. Keys come URL-encoded, since
+XML cannot hold all of them.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import urllib.request
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import urllib3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from storage.config import Backend
+from storage.credentials import s3_keys
+from storage.errors import BackendError
+from storage.listing.arrays import etags, paths, rows, strings
+from storage.listing.fetch import TIMEOUT_SECONDS, Fetcher, RefusedError, Reply
+from storage.listing.ranges import Page, raw
+from storage.options import s3_endpoint, s3_place
+
+PAGE_KEYS = 1000
+_END = b"</ListBucketResult>"
+_ERROR = re.compile(rb"<(Code|Message)>([^<]*)<")
+_FIELDS = {
+    name: re.compile(rb"<%s>([^<]*)</" % name)
+    for name in (b"Key", b"LastModified", b"ETag", b"Size", b"StorageClass", b"DisplayName", b"ID")
+}
+_FOLDER = re.compile(rb"<CommonPrefixes><Prefix>([^<]*)</Prefix>")
+
+
+class S3Store:
+    """One bucket, below the configured prefix."""
+
+    has_ranges = True
+
+    def __init__(self, backend: Backend) -> None:
+        self._name = backend.name
+        self._bucket, self.prefix = s3_place(backend)
+        self._owner = "owner" in backend.crawl.need
+        self._fetcher = Fetcher(backend.crawl.requests_per_second)
+        self._keys = s3_keys(backend)
+        endpoint, self._region, path_style = s3_endpoint(backend, self._bucket)
+        self._base = f"{endpoint}/{quote(self._bucket)}" if path_style else endpoint
+        self._pool = _pool(endpoint, backend.crawl.parallel)
+
+    def page(self, after: str, marker: str) -> Page:
+        """A thousand keys. The marker is not used: `start-after` does the same."""
+        del marker
+        body = self._ask(after, {"fetch-owner": "true"} if self._owner else {})
+        keys = _keys(body)
+        more = b"<IsTruncated>true" in body and bool(keys)
+        return Page(keys, lambda first, end: self._rows(body, keys, first, end), more)
+
+    def folders(self, level: str, after: str) -> list[bytes]:
+        """The common prefixes of a level after a key."""
+        body = self._ask(after, {"delimiter": "/", "prefix": level})
+        return _decoded(body, _FOLDER.findall(body))
+
+    def first(self, after: str) -> bytes | None:
+        """The first key after `after`."""
+        keys = _keys(self._ask(after, {"max-keys": "1"}))
+        return keys[0] if keys else None
+
+    def _ask(self, after: str, more: dict[str, str]) -> bytes:
+        query = {
+            "encoding-type": "url", "list-type": "2", "max-keys": str(PAGE_KEYS),
+            "prefix": self.prefix, "start-after": after, **more,
+        }  # fmt: skip
+        told = "&".join(f"{k}={quote(raw(v), safe='')}" for k, v in sorted(query.items()) if v)
+        try:
+            return self._fetcher.get(lambda: self._reply(told), lambda body: _END in body[-64:])
+        except RefusedError as error:
+            raise BackendError(
+                f"backend '{self._name}' (s3://{self._bucket}/{self.prefix}) cannot be listed: "
+                f"{_why(error.reply)}."
+            ) from None
+
+    def _reply(self, query: str) -> Reply:
+        url = f"{self._base}?{query}"
+        try:
+            answer = self._pool.request("GET", url, headers=self._signed(url), retries=False)
+        except urllib3.exceptions.HTTPError as error:
+            return Reply(0, b"", f"{type(error).__name__} at {urlsplit(self._base).netloc}")
+        reason = f"status {answer.status}"
+        region = answer.headers.get("x-amz-bucket-region")
+        if answer.status in (301, 400) and region and region != self._region:
+            reason = f"the bucket is in region {region}: set config.region"
+        told = answer.headers.get("retry-after", "")
+        return Reply(answer.status, answer.data, reason, float(told) if told.isdigit() else 0.0)
+
+    def _signed(self, url: str) -> dict[str, str]:
+        if self._keys is None:
+            return {}
+        keys = self._keys.get()
+        signer = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token or None)
+        request = AWSRequest("GET", url)
+        S3SigV4Auth(signer, "s3", self._region).add_auth(request)
+        return dict(request.headers.items())
+
+    def _rows(self, body: bytes, keys: list[bytes], first: int, end: int) -> pa.RecordBatch:
+        start, count = len(raw(self.prefix)), body.count(b"<Contents>")
+
+        def field(name: bytes) -> pa.Array:
+            return _texts(body, name, count).slice(first, end - first)
+
+        found = {
+            "path": paths([key[start:] for key in keys[first:end]]),
+            "size_bytes": field(b"Size").cast(pa.int64()),
+            "etag": etags(field(b"ETag")),
+            "modified_at": field(b"LastModified").cast(pa.timestamp("us", "UTC")),
+            "tier": field(b"StorageClass"),
+        }
+        if self._owner:
+            name, number = field(b"DisplayName"), field(b"ID")
+            unnamed = pc.fill_null(pc.call_function("equal", [name, ""]), fill_value=True)
+            found["owner"] = pc.call_function("if_else", [unnamed, number, name])
+        return rows(found, end - first)
+
+
+def _pool(endpoint: str, parallel: int) -> urllib3.PoolManager:
+    """Connections, through the environment's proxy where it names one for this host."""
+    parts = urlsplit(endpoint)
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    how = {
+        "maxsize": parallel,
+        "timeout": urllib3.Timeout(connect=TIMEOUT_SECONDS / 3, read=TIMEOUT_SECONDS),
+    }
+    if proxy and not urllib.request.proxy_bypass(parts.hostname or ""):
+        return urllib3.ProxyManager(proxy, **how)
+    return urllib3.PoolManager(**how)
+
+
+def _why(reply: Reply) -> str:
+    if reply.status == 200:
+        return "the answers are no whole lists"
+    said = [found.decode("utf-8", "replace") for _, found in _ERROR.findall(reply.body)]
+    return ", ".join([reply.reason, *said[:2]]).rstrip(".")
+
+
+def _keys(body: bytes) -> list[bytes]:
+    return _decoded(body, _FIELDS[b"Key"].findall(body))
+
+
+def _decoded(body: bytes, texts: list[bytes]) -> list[bytes]:
+    """The keys of a page as they are: decoded all at once unless one has a new line."""
+    if not texts:
+        return []
+    if b"<EncodingType>url" not in body:
+        return [html.unescape(each.decode()).encode() for each in texts]
+    joined = b"\n".join(texts).replace(b"%2F", b"/").replace(b"+", b" ")
+    if b"&" in joined:  # an & of a key comes as %26, but Ceph escapes ' for XML only
+        joined = html.unescape(joined.decode()).encode()
+    if b"%0A" in joined:
+        return [unquote_to_bytes(each) for each in joined.split(b"\n")]
+    return (unquote_to_bytes(joined) if b"%" in joined else joined).split(b"\n")
+
+
+def _texts(body: bytes, field: bytes, count: int) -> pa.Array:
+    """A field of every object of a page; null where an object has none."""
+    found = _FIELDS[field].findall(body)
+    if len(found) == count:
+        return strings(found)
+    each = map(_FIELDS[field].search, body.split(b"<Contents>")[1:])
+    return pa.array([m and m[1].decode() for m in each], pa.string())

@@ -1,0 +1,64 @@
+"""Which record speaks for a URL: the lake's, the landing zone's, or a backend's of that bucket.
+
+`load_config` says what the config file knows; a URL that no record covers is reached with what the
+environment says.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from storage.errors import ConfigError
+
+if TYPE_CHECKING:
+    from storage.config import Backend
+
+TYPES = {
+    "s3": "s3", "s3a": "s3", "az": "azureblob", "azure": "azureblob", "abfs": "azureblob",
+    "abfss": "azureblob", "gs": "gcs", "gcs": "gcs",
+}  # fmt: skip
+_PLACES = {"s3": "bucket", "gcs": "bucket", "azureblob": "container"}
+_exact: dict[str, Backend] = {}
+_by_bucket: dict[tuple[str, str], Backend] = {}
+
+
+def know(url: str, record: Backend) -> None:
+    """`record` speaks for `url` and everything below it."""
+    _exact[url.rstrip("/")] = record
+
+
+def know_bucket(record: Backend) -> None:
+    """`record` speaks for its whole bucket, where nothing else does."""
+    place = record.options.get(_PLACES.get(record.type, ""), "")
+    place = place or record.options.get("root", "").strip("/").split("/", 1)[0]
+    if record.type in _PLACES and place:
+        _by_bucket[(record.type, place)] = record
+
+
+def place_of(url: str) -> tuple[str, str, str]:
+    """Type, bucket or container, and prefix of a URL. Raises ConfigError."""
+    parts = urlsplit(url)
+    kind = TYPES.get(parts.scheme)
+    if kind is None or not parts.netloc:
+        raise ConfigError(f"'{url}' is no store that can hold this: use s3://, az:// or gs://.")
+    place = parts.netloc.partition("@")[0]
+    return kind, place, parts.path.strip("/")
+
+
+def record_of(url: str) -> Backend:
+    """The record of a URL, rooted there. Raises ConfigError."""
+    kind, place, prefix = place_of(url)
+    options = {_PLACES[kind]: place, "root": prefix}
+    covering = [known for known in _exact if f"{url.rstrip('/')}/".startswith(f"{known}/")]
+    found = _exact[max(covering, key=len)] if covering else _by_bucket.get((kind, place))
+    if found is None:
+        return _from_environment(url, kind, options)
+    return dataclasses.replace(found, options={**found.options, **options})
+
+
+def _from_environment(url: str, kind: str, options: dict[str, str]) -> Backend:
+    from storage.config import Auth, Backend
+
+    return Backend(url, kind, "", options, Auth("env"), None, None, None, 0o640)
