@@ -8,6 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard import pages
 from dashboard.boundary import one_line_errors
 
 HERE = Path(__file__).parent
@@ -15,9 +16,6 @@ HERE = Path(__file__).parent
 st.set_page_config(page_title="WarpDrive", page_icon=str(HERE / "icon.svg"), layout="wide")
 st.logo(str(HERE / "logo.svg"), size="large")
 st.html(HERE / "style.css")
-page = st.navigation(
-    [st.Page("app_pages/overview.py", title="Overview", icon=":material/dashboard:", default=True)],
-    position="top",
-)
 with one_line_errors():
+    page = pages.navigation()
     page.run()

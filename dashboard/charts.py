@@ -7,15 +7,14 @@ from typing import Any
 
 import altair as alt
 
+from dashboard import axes
 from dashboard import format as fmt
-from storage.units import UNITS
 
 MAX_BARS = 12
+MAX_QUOTAS = 30
 MAX_SERIES = 9
 BAR_HEIGHT = 26
 OTHERS = "other backends"
-TICKS = 4
-FEW_DAYS = 7
 AROUND = 75  # legend and axis, which Streamlit counts into the height
 GROWTH_HEIGHT = 300
 Row = dict[str, Any]
@@ -41,11 +40,13 @@ def teams(usage: Sequence[Row], domain: Sequence[str]) -> alt.LayerChart:
         alt.Chart(alt.Data(values=rows))
         .mark_bar(size=BAR_HEIGHT * 0.6, cornerRadiusEnd=2)
         .encode(
-            y=alt.Y("group:N", sort=order, title=None, axis=_names()),
-            x=alt.X("bytes:Q", title=None, stack="zero", axis=_size_axis(top), scale=_room(top)),
+            y=alt.Y("group:N", sort=order, title=None, axis=axes.names()),
+            x=alt.X(
+                "bytes:Q", title=None, stack="zero", axis=axes.size_axis(top), scale=_room(top)
+            ),
             color=_colour(domain, rows),
             order=alt.Order("rank:Q"),
-            tooltip=_tips(("Team", "group"), ("Backend", "backend"), *_SIZES),
+            tooltip=axes.tips(("Team", "group"), ("Backend", "backend"), *axes.SIZES),
         )
     )
     totals = [
@@ -57,7 +58,7 @@ def teams(usage: Sequence[Row], domain: Sequence[str]) -> alt.LayerChart:
         .mark_text(align="left", dx=6, fontSize=12, color="currentColor")
         .encode(y=alt.Y("group:N", sort=order), x="bytes:Q", text="text:N")
     )
-    return _sized(bars + labels, BAR_HEIGHT * max(len(order), 4) + AROUND)
+    return axes.sized(bars + labels, BAR_HEIGHT * max(len(order), 4) + AROUND)
 
 
 def growth(points: Sequence[Row], domain: Sequence[str]) -> alt.LayerChart:
@@ -68,16 +69,136 @@ def growth(points: Sequence[Row], domain: Sequence[str]) -> alt.LayerChart:
     for row in rows:
         tops[row["day"]] = tops.get(row["day"], 0) + row["bytes"]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=_days(days),
+        x=axes.days(days),
         y=alt.Y(
-            "bytes:Q", title=None, stack="zero", axis=_size_axis(max(tops.values(), default=0))
+            "bytes:Q", title=None, stack="zero", axis=axes.size_axis(max(tops.values(), default=0))
         ),
         color=_colour(domain, rows),
         order=alt.Order("rank:Q"),
-        tooltip=_tips(("Day", "day"), ("Backend", "backend"), *_SIZES, ("Files", "files_text")),
+        tooltip=axes.tips(
+            ("Day", "day"), ("Backend", "backend"), *axes.SIZES, ("Files", "files_text")
+        ),
     )
     area = base.mark_area(line={"strokeWidth": 1.5}, opacity=0.75)
-    return _sized(alt.layer(base.mark_bar(size=48) if len(days) == 1 else area), GROWTH_HEIGHT)
+    return axes.sized(alt.layer(base.mark_bar(size=48) if len(days) == 1 else area), GROWTH_HEIGHT)
+
+
+def moves(teams: Sequence[Row]) -> alt.LayerChart:
+    """Bytes that came (to the right) and went (to the left), one bar per team."""
+    shown = list(teams)[:MAX_BARS]
+    rows = [
+        {"team": row["team"], "way": way, "bytes": sign * row[name], "size": fmt.size(row[name]),
+         "exact": fmt.exact_size(row[name])}
+        for row in shown
+        for way, name, sign in (("added", "added_bytes", 1), ("removed", "removed_bytes", -1))
+        if row[name]
+    ]  # fmt: skip
+    order = [row["team"] for row in shown]
+    ends = [row["bytes"] for row in rows]
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(size=BAR_HEIGHT * 0.6, cornerRadiusEnd=2)
+        .encode(
+            y=alt.Y("team:N", sort=order, title=None, axis=axes.names()),
+            x=alt.X("bytes:Q", title=None, axis=axes.size_axis(max(ends), min(0, *ends))),
+            color=_ways(),
+            tooltip=axes.tips(("Team", "team"), ("What", "way"), ("Bytes", "size"),
+                              ("Exactly", "exact")),
+        )
+    )  # fmt: skip
+    return axes.sized(chart, BAR_HEIGHT * max(len(order), 2) + AROUND)
+
+
+def daily_moves(points: Sequence[Row]) -> alt.LayerChart:
+    """Bytes added (up) and removed (down) per day."""
+    rows = [
+        {"day": row["day"], "way": way, "bytes": sign * row[name], "size": fmt.size(row[name]),
+         "exact": fmt.exact_size(row[name])}
+        for row in points
+        for way, name, sign in (("added", "added_bytes", 1), ("removed", "removed_bytes", -1))
+        if row[name]
+    ]  # fmt: skip
+    ends = [row["bytes"] for row in rows] or [0]
+    days = sorted({row["day"] for row in points})
+    wide: dict[str, Any] = {"size": 32} if len(days) <= axes.FEW_DAYS else {}
+    chart = (
+        alt.Chart(alt.Data(values=rows))
+        .mark_bar(**wide)
+        .encode(
+            x=axes.days(days),
+            y=alt.Y("bytes:Q", title=None,
+                    axis=axes.size_axis(max(0, *ends, 0), min(0, *ends, 0))),
+            color=_ways(),
+            tooltip=axes.tips(("Day", "day"), ("What", "way"), ("Bytes", "size"),
+                              ("Exactly", "exact")),
+        )
+    )  # fmt: skip
+    return axes.sized(chart, GROWTH_HEIGHT)
+
+
+def file_count(points: Sequence[Row]) -> alt.LayerChart:
+    """Files per day."""
+    rows = [{"day": r["day"], "files": r["files"], "text": fmt.count(r["files"])} for r in points]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=axes.days([row["day"] for row in rows]),
+        y=alt.Y("files:Q", title=None, axis=alt.Axis(domain=False, tickCount=4, format=",d",
+                                                      tickMinStep=1)),
+        tooltip=axes.tips(("Day", "day"), ("Files", "text")),
+    )  # fmt: skip
+    area = base.mark_area(line={"strokeWidth": 1.5}, opacity=0.75)
+    return axes.sized(base.mark_bar(size=48) if len(rows) == 1 else area, GROWTH_HEIGHT)
+
+
+def shares(rows: Sequence[Row], name: str, title: str) -> alt.LayerChart:
+    """Bytes of each of a few kinds, one bar each, the largest first."""
+    shown = [
+        {"name": row[name], "bytes": row["bytes"], "size": fmt.size(row["bytes"]),
+         "exact": fmt.exact_size(row["bytes"]), "files": fmt.count(row["files"])}
+        for row in list(rows)[:MAX_BARS]
+    ]  # fmt: skip
+    top = max((row["bytes"] for row in shown), default=0)
+    order = [row["name"] for row in shown]
+    base = alt.Chart(alt.Data(values=shown)).encode(
+        y=alt.Y("name:N", sort=order, title=None, axis=axes.names()),
+        x=alt.X("bytes:Q", title=None, axis=axes.size_axis(top), scale=_room(top)),
+        tooltip=axes.tips((title, "name"), *axes.SIZES, ("Files", "files")),
+    )
+    bars = base.mark_bar(size=BAR_HEIGHT * 0.6, cornerRadiusEnd=2)
+    labels = base.mark_text(align="left", dx=6, fontSize=12, color="currentColor").encode(
+        text="size:N"
+    )
+    return axes.sized(bars + labels, BAR_HEIGHT * max(len(order), 3) + 40)
+
+
+def limits(quotas: Sequence[Row]) -> alt.LayerChart:
+    """What teams store, one bar per quota, against its limits: soft a line, hard a thick one."""
+    shown = [
+        {
+            "name": f"{row['team']} · {row['backend'] or 'all'}", "bytes": row["usage_bytes"],
+            "status": row["status"].lower(), "size": fmt.size(row["usage_bytes"]),
+            "exact": fmt.exact_size(row["usage_bytes"]),
+            "soft": row["soft_bytes"] or None, "hard": row["hard_bytes"] or None,
+            "soft_text": fmt.limit(row["soft_bytes"]), "hard_text": fmt.limit(row["hard_bytes"]),
+        }
+        for row in list(quotas)[:MAX_QUOTAS]
+    ]  # fmt: skip
+    top = max((max(r["bytes"], r["soft"] or 0, r["hard"] or 0) for r in shown), default=0)
+    base = alt.Chart(alt.Data(values=shown)).encode(
+        y=alt.Y("name:N", sort=[row["name"] for row in shown], title=None, axis=axes.names()),
+        tooltip=axes.tips(("Quota", "name"), ("Status", "status"), *axes.SIZES,
+                          ("Soft limit", "soft_text"), ("Hard limit", "hard_text")),
+    )  # fmt: skip
+    across = {"title": None, "axis": axes.size_axis(top), "scale": alt.Scale(domain=[0, top or 1])}
+    status = alt.Color(
+        "status:N", legend=alt.Legend(title=None, orient="top", **axes.SQUARES),
+        scale=alt.Scale(domain=["ok", "warning", "exceeded"],
+                        range=["#0d9488", "#e08600", "#c0392b"]),
+    )  # fmt: skip
+    bars = base.mark_bar(size=BAR_HEIGHT * 0.5).encode(x=alt.X("bytes:Q", **across), color=status)
+    tick: dict[str, Any] = {"size": BAR_HEIGHT * 0.9, "color": "currentColor"}
+    soft = base.mark_tick(thickness=1.5, **tick).encode(x=alt.X("soft:Q", **across))
+    hard = base.mark_tick(thickness=4, **tick).encode(x=alt.X("hard:Q", **across))
+    return axes.sized(bars + soft + hard, BAR_HEIGHT * max(len(shown), 2) + AROUND)
 
 
 def team_totals(usage: Sequence[Row]) -> list[Row]:
@@ -89,29 +210,6 @@ def team_totals(usage: Sequence[Row]) -> list[Row]:
         total["bytes"] += row["bytes"]
     stored = [row for row in totals.values() if row["files"]]
     return sorted(stored, key=lambda row: (-row["bytes"], row["group"]))
-
-
-def ticks(top: int) -> list[int]:
-    """About four round 1024-based values from 0 up to `top`."""
-    unit = 1
-    while unit * 1024 <= top and unit < 1024 ** (len(UNITS) - 1):
-        unit *= 1024
-    wanted = top / unit / TICKS
-    step = next((s for s in _steps(unit) if s >= wanted), wanted)
-    size = max(1, int(step * unit))
-    return list(range(0, top + 1, size)) if top else [0]
-
-
-def _steps(unit: int) -> list[float]:
-    halves = [0.25, 0.5] if unit > 1 else []
-    return [*halves, 1, 2, 5, 10, 20, 50, 100, 200, 250, 500, 1000, 2500]
-
-
-_SIZES = (("Stored", "size"), ("Exactly", "exact"))
-
-
-def _sized(chart: Any, height: int) -> alt.LayerChart:
-    return chart.properties(height=height, background="transparent")
 
 
 def _folded(rows: Sequence[Row], domain: Sequence[str], key: str) -> list[Row]:
@@ -136,45 +234,17 @@ def _segment(row: Row) -> Row:
     return row | texts
 
 
-def _tips(*named: tuple[str, str]) -> list[alt.Tooltip]:
-    return [alt.Tooltip(field, type="nominal", title=title) for title, field in named]
-
-
 def _colour(domain: Sequence[str], rows: Sequence[Row]) -> alt.Color:
     shown = [name for name in domain if any(row["backend"] == name for row in rows)]
-    legend = alt.Legend(title=None, orient="top", values=shown, **_SQUARES)
+    legend = alt.Legend(title=None, orient="top", values=shown, **axes.SQUARES)
     return alt.Color("backend:N", scale=alt.Scale(domain=list(domain)), legend=legend)
 
 
-def _size_axis(top: int) -> alt.Axis:
-    units = ", ".join(f"'{unit}'" for unit in UNITS)
-    places = ticks(top)
-    return alt.Axis(values=places, labelExpr=_expression(units), grid=True, domain=False)
-
-
-def _expression(units: str) -> str:
-    """Labels are 1024-based like every other number; Vega's own SI prefixes are not."""
-    power = "min(5, floor(log(max(1, datum.value) * 1.0001) / log(1024)))"
-    shown = f"format(datum.value / pow(1024, {power}), ',.4~r')"
-    return f"datum.value == 0 ? '0' : {shown} + ' ' + [{units}][{power}]"
+def _ways() -> alt.Color:
+    legend = alt.Legend(title=None, orient="top", **axes.SQUARES)
+    return alt.Color("way:N", scale=alt.Scale(domain=["added", "removed"]), legend=legend)
 
 
 def _room(top: int) -> alt.Scale:
     """Room at the right for the totals written beside the bars."""
     return alt.Scale(domain=[0, max(1, top) * 1.2], nice=False)
-
-
-def _names() -> alt.Axis:
-    return alt.Axis(domain=False, ticks=False, labelLimit=140, labelPadding=8)
-
-
-def _days(days: Sequence[str]) -> alt.X:
-    """UTC days; a few of them are named one by one."""
-    if len(days) <= FEW_DAYS:
-        return alt.X("day:O", title=None, axis=alt.Axis(labelAngle=0, **_AXIS))
-    axis = alt.Axis(tickCount=6, **_AXIS)
-    return alt.X("day:T", title=None, scale=alt.Scale(type="utc"), axis=axis)
-
-
-_SQUARES: dict[str, Any] = {"symbolType": "square", "symbolSize": 110, "symbolOpacity": 1}
-_AXIS: dict[str, Any] = {"grid": False, "labelOverlap": True}

@@ -1,98 +1,132 @@
-"""What the pages show, read from the published results and kept until the next generation.
+"""Questions of the pages and their answers, kept until what they came from changes.
 
-Caches are keyed on the generation's number, which itself is read again every few seconds. No page
-reads a table.
+Answers from published results are keyed on the generation's number, others on the versions of
+their tables; both are read again every few seconds. No page reads a whole table.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
 
+from dashboard.viewer import Viewer
 from lake import published
 from lake.read import Reader
-from storage.config import Config, load_config
+from lake.schemas import Table
+from lake.scoped import ScopedReader, reader_of
+from lake.store import Lake
+from storage.config import Config
 from storage.errors import LakeError
 
-NUMBER_TTL_SECONDS = 5
-KEPT_ANSWERS = 32
+FRESH_SECONDS = 5
+KEPT_ANSWERS = 64
 TRIES = 5
-CHANGE_DAYS = 30
 MAX_POINTS = 400
 Row = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Overview:
-    """Everything on the overview page: all numbers of one generation."""
+class Source:
+    """What a question is put to: one generation, as one viewer may see it."""
 
-    number: int
-    published: bool
-    as_of: dt.datetime | None
-    published_at: dt.datetime | None
-    ingest_lag_seconds: float | None
-    usage: list[Row]
-    backends: list[Row]
-    quota: list[Row]
-    growth: list[Row]
-    month: list[Row]
+    reader: Reader | ScopedReader
+    lake: Lake
+    generation: published.Generation
+    teams: tuple[str, ...] | None
+    config: Config
+
+    @property
+    def published(self) -> bool:
+        """Whether a refresh has ever published."""
+        return "usage-team-owner" in self.generation.documents
+
+    @property
+    def as_of(self) -> dt.datetime:
+        """The instant that the answers describe. Raises LakeError where nothing is published."""
+        if self.reader.as_of is None:
+            raise LakeError("nothing is published yet: run `warpdrive refresh`.")
+        return self.reader.as_of
+
+    def version(self, table: Table) -> int | None:
+        """The version of a table that belongs to the generation."""
+        return self.generation.versions.get(table.name)
 
 
-def config() -> Config:
-    """The config of this server. Raises ConfigError."""
-    return load_config()
-
-
-def number(found: Config) -> int:
+def number(viewer: Viewer) -> int:
     """The number of the published generation, at most a few seconds old; 0 = none."""
-    return _number(found.lake.root)
+    return _number(viewer.config.lake.root)
 
 
-def overview(found: Config, backend: str, period_days: int) -> Overview:
-    """The overview of one backend, or of all for an empty name. Raises WarpdriveError."""
-    names = tuple((b.name, b.type) for b in found.backends)
-    key = (found.file, found.lake.root, names, number(found))
-    return _overview(key, backend, period_days, found)
+def version(viewer: Viewer, *tables: Table) -> tuple[int, ...]:
+    """The versions of tables, at most a few seconds old; -1 = not there."""
+    names = tuple(table.name for table in tables)
+    return _versions(viewer.config.lake.root, names, tables)
 
 
-@st.cache_data(ttl=NUMBER_TTL_SECONDS, show_spinner=False)
+def ask(
+    viewer: Viewer, question: Callable[Concatenate[Source, P], T], *args: P.args, **how: P.kwargs
+) -> T:
+    """The answer of a pure function of a source. Raises WarpdriveError."""
+    return ask_beside((), viewer, question, *args, **how)
+
+
+def ask_beside(
+    beside: tuple[int, ...], viewer: Viewer, question: Callable[Concatenate[Source, P], T],
+    *args: P.args, **how: P.kwargs,
+) -> T:  # fmt: skip
+    """The same, kept no longer than `beside`, the versions of other tables that it reads, stay."""
+    config = viewer.config
+    names = tuple((b.name, b.type) for b in config.backends)
+    name = f"{question.__module__}.{question.__qualname__}"
+    key = (name, config.file, config.lake.root, names, number(viewer), beside, viewer.scope.teams)
+    return _answer(key, args, how, viewer, question)
+
+
+def ask_live(
+    viewer: Viewer, question: Callable[Concatenate[Source, P], T], *args: P.args, **how: P.kwargs
+) -> T:
+    """An answer that is read later, such as a lazy frame: never kept."""
+    return question(_source(viewer, published.current(viewer.config.lake.root)), *args, **how)
+
+
+def forget() -> None:
+    """Look at the lake again at once: something was just changed."""
+    _number.clear()
+    _versions.clear()
+
+
+@st.cache_data(ttl=FRESH_SECONDS, show_spinner=False)
 def _number(lake_root: str) -> int:
     return published.current(lake_root).number
 
 
-@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner="Reading the published results …")
-def _overview(key: tuple[Any, ...], backend: str, period_days: int, _config: Config) -> Overview:
-    del key  # it only tells answers apart
+@st.cache_data(ttl=FRESH_SECONDS, show_spinner=False)
+def _versions(root: str, names: tuple[str, ...], _tables: tuple[Table, ...]) -> tuple[int, ...]:
+    del names  # it only tells answers apart
+    return tuple(Lake(root).version(table) for table in _tables)
+
+
+@st.cache_data(max_entries=KEPT_ANSWERS, show_spinner="Reading …")
+def _answer(key: Any, args: Any, how: Any, _viewer: Viewer, _question: Callable[..., T]) -> T:
+    del key
     for _ in range(TRIES):
-        before = published.current(_config.lake.root)
-        answer = _read(_config, before, backend, period_days)
-        if published.current(_config.lake.root).number == before.number:
-            return answer
+        before = published.current(_viewer.config.lake.root)
+        found = _question(_source(_viewer, before), *args, **how)
+        if published.current(_viewer.config.lake.root).number == before.number:
+            return found
     raise LakeError("results are published faster than they can be read: reload the page.")
 
 
-def _read(
-    config: Config, generation: published.Generation, backend: str, period_days: int
-) -> Overview:
-    reader = Reader(config)
-    backends = reader.backends()
-    known = backend in {row["name"] for row in backends}
-    name = backend if known else ""
-    return Overview(
-        number=generation.number,
-        published="usage-team-owner" in generation.documents,
-        as_of=reader.as_of,
-        published_at=reader.published_at,
-        ingest_lag_seconds=generation.ingest_lag_seconds,
-        usage=reader.usage("team", name),
-        backends=backends,
-        quota=[row for row in reader.quota() if row["backend"] in ("", name) or not name],
-        growth=thinned(reader.growth(name, period_days, "backend"), MAX_POINTS),
-        month=reader.growth(name, CHANGE_DAYS),
-    )
+def _source(viewer: Viewer, generation: published.Generation) -> Source:
+    config, teams = viewer.config, viewer.scope.teams
+    lake = Lake(config.lake.root)
+    return Source(reader_of(Reader(config), lake, teams), lake, generation, teams, config)
 
 
 def thinned(rows: list[Row], points: int) -> list[Row]:

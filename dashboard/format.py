@@ -19,6 +19,11 @@ def size(size_bytes: int) -> str:
     return format_size(size_bytes)
 
 
+def limit(size_bytes: int) -> str:
+    """A limit as a size; 0 is none."""
+    return format_size(size_bytes) if size_bytes else "none"
+
+
 def exact_size(size_bytes: int) -> str:
     """`58,124,511 bytes`."""
     return f"{size_bytes:,} byte{'' if abs(size_bytes) == 1 else 's'}"
@@ -29,6 +34,19 @@ def change(show: Callable[[int], str], by: int, since: str) -> str:
     if by == 0:
         return f"no change {since}"
     return f"{'+' if by > 0 else '-'}{show(abs(by))} {since}"
+
+
+def moved(daily: list[Row], name: str, show: Callable[[int], str], days: int) -> str:
+    """What changed over the last days, or since the first listing where that is younger."""
+    if len(daily) < 2:
+        return f"first listed {daily[0]['day']}" if daily else "never listed"
+    since = f"in {days} days" if len(daily) > days else f"since {daily[0]['day']}"
+    return change(show, daily[-1][name] - daily[0][name], since)
+
+
+def signed(show: Callable[[int], str], by: int) -> str:
+    """`+1.50 KB`, `-3`, `0 B`."""
+    return f"{'+' if by > 0 else '-' if by < 0 else ''}{show(abs(by))}"
 
 
 def count(number: int) -> str:
@@ -66,6 +84,17 @@ def span(duration: dt.timedelta) -> str:
     if seconds < 48 * 3600:
         return f"{seconds // 3600} h"
     return f"{seconds // 86400} days"
+
+
+def cut(text: str, letters: int) -> str:
+    """The beginning of a long text; control characters escaped."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= letters else shown[: letters - 1] + "…"
+
+
+def tail(text: str, letters: int) -> str:
+    """The end of a long text."""
+    return text if len(text) <= letters else "…" + text[-(letters - 1) :]
 
 
 def plain(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import charts, data
+from dashboard import axes, charts, data, questions
 from dashboard import format as fmt
 from dashboard.tables import Cell, Column, card, table, text
 
@@ -31,7 +31,7 @@ def test_the_page_runs_without_an_exception(app, published):
     assert not page.exception
     assert [title.value for title in page.title] == ["Overview"]
     assert {head.value for head in page.subheader} == {
-        "Over quota", "Storage by team", "Growth", "Backends",
+        "Over quota", "Storage by team", "Growth", "This week", "Backends",
     }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def test_our_own_bug_is_one_line_and_a_logged_traceback(app, published, monkeypa
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(data, "overview", broken)
+    monkeypatch.setattr(questions, "overview", broken)
     page = app(published)
     assert not page.exception
     assert [error.value for error in page.error] == [
@@ -122,7 +122,7 @@ def test_growth_is_drawn_for_any_number_of_days(days):
     ],
 )
 def test_ticks_are_round_in_1024(top, expected):
-    assert charts.ticks(top) == expected
+    assert axes.ticks(top) == expected
 
 
 def test_thinning_keeps_the_last_day_and_every_added_byte():

@@ -6,11 +6,13 @@ scratch:  vision owns   200,000 bytes in 1 file, 1,234 bytes of another have no 
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 WARPDRIVE = str(Path(sys.executable).with_name("warpdrive"))
@@ -22,6 +24,9 @@ FILES = {
     ),
     "scratch": (("tmp/x", 200_000, "alice"), ("notes.txt", 1_234, None)),
 }
+REFUSED = '{"ts": "yesterday", "user": "alice", "backend": "training", "op": "read"}'
+OLD, OLD_DAYS = "notes.txt", 200
+WRITTEN_DAYS = 20
 # A team whose name a spreadsheet would take for a formula.
 TEAMS = (("alice", "vision"), ("bob", "vision"), ("carol", "@ops"))
 
@@ -49,6 +54,8 @@ def make(folder: Path) -> Path:
             file = folder / "data" / backend / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(bytes(size))
+            touched = time.time() - (OLD_DAYS if path == OLD else 30) * 86_400
+            os.utime(file, (touched, touched))
     config = folder / "warpdrive.yaml"
     config.write_text(config_text(folder))
     return config
@@ -96,13 +103,21 @@ def _child(command: list[str]) -> str:
 
 
 def _events() -> list[str]:
-    return [
-        json.dumps({
-            "ts": "2026-11-01T10:00:00Z", "user": user, "backend": backend, "path": path,
-            "op": "write", "bytes_read": 0, "bytes_written": size, "cache_hit": False,
-            "node": "gpu-1", "latency_ms": 1.0,
-        }) + "\n"
+    """A write of each file that somebody owns, reads of a job, and a line that is refused."""
+    written = dt.datetime.now(dt.UTC) - dt.timedelta(days=WRITTEN_DAYS)
+    common = {"cache_hit": False, "node": "gpu-1", "latency_ms": 1.0}
+    found = [
+        {
+            "ts": f"{written:%Y-%m-%dT%H:%M:%SZ}", "user": user, "backend": backend, "path": path,
+            "op": "write", "bytes_read": 0, "bytes_written": size, **common,
+        }
         for backend, files in FILES.items()
         for path, size, user in files
         if user
     ]  # fmt: skip
+    read = {
+        "ts": f"{written + dt.timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}", "user": "bob",
+        "backend": "training", "path": "raw/one.bin", "op": "read", "bytes_read": 700_000,
+        "job": "4711", "count": 3, **common,
+    }  # fmt: skip
+    return [json.dumps(event) + "\n" for event in (*found, read)] + [REFUSED + "\n"]
