@@ -5,11 +5,13 @@ from __future__ import annotations
 import polars as pl
 import polars_hash as plh  # registers the `nchash` namespace
 
+BACKEND = pl.col("backend")
 
-def file_id() -> pl.Expr:
+
+def file_id(backend: pl.Expr = BACKEND) -> pl.Expr:
     """Signed xxhash64 of `backend`, NUL, `path`, from the columns of those names. Int64.
 
     `Expr.hash` of Polars is not used: it is not promised stable over versions.
     """
-    key = plh.concat_str(pl.col("backend"), pl.lit("\0"), pl.col("path"))
+    key = plh.concat_str(backend, pl.lit("\0"), pl.col("path"))
     return key.nchash.xxhash64().reinterpret(signed=True).alias("file_id")

@@ -6,6 +6,7 @@ columns, without which readers could not skip it.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import io
 import json
@@ -27,6 +28,7 @@ from storage.options import delta_options
 
 ROW_GROUP = 131_072
 LONGEST_BOUND = 64
+LAST = "\U0010ffff"
 _COUNTED = (pl.Int64, pl.Float64, pl.Date, pl.Datetime, pl.String)
 
 
@@ -64,7 +66,17 @@ def write_part(
     path = f"{folder}{uuid.uuid4().hex}.parquet"
     place = f"{root.rstrip('/')}/{table.name}"
     size = save(place, path, rows, row_group)
-    return Part(f"{place}/{path}", path, size, rows.height, held, _stats(rows))
+    least, most = _bounds(rows)
+    return Part(
+        f"{place}/{path}", path, size, rows.height, held, _stats(rows, least, most), least, most
+    )
+
+
+def discard(root: str, table: Table, parts: Sequence[Part]) -> None:
+    """Delete files that were written and will not be committed."""
+    store = open_store(f"{root.rstrip('/')}/{table.name}")
+    with contextlib.suppress(FileNotFoundError):
+        obstore.delete(store, [part.path for part in parts])
 
 
 def save(
@@ -112,25 +124,43 @@ def validated(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
-def _stats(rows: pl.DataFrame) -> str:
+def _bounds(rows: pl.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Least and most of each column that has any; long texts are cut, downwards and upwards."""
     names = [name for name, dtype in rows.schema.items() if dtype in _COUNTED]
-    least, most = (
-        rows.select(getattr(pl.col(names), how)()).row(0, named=True) if rows.height else {}
-        for how in ("min", "max")
+    if not rows.height:
+        return {}, {}
+    least = rows.select(pl.col(names).min()).row(0, named=True)
+    most = rows.select(pl.col(names).max()).row(0, named=True)
+    return (
+        {name: _lower(value) for name, value in least.items() if _bounded(value)},
+        {name: upper for name, value in most.items() if (upper := _upper(value)) is not None},
     )
-    bounded = [n for n in least if _fits(least[n]) and _fits(most[n])]
+
+
+def _stats(rows: pl.DataFrame, least: Mapping[str, Any], most: Mapping[str, Any]) -> str:
     return json.dumps({
         "numRecords": rows.height,
-        "minValues": {name: _shown(least[name]) for name in bounded},
-        "maxValues": {name: _shown(most[name]) for name in bounded},
+        "minValues": {name: _shown(value) for name, value in least.items() if name in most},
+        "maxValues": {name: _shown(value) for name, value in most.items() if name in least},
         "nullCount": rows.null_count().row(0, named=True) if rows.height else {},
     })  # fmt: skip
 
 
-def _fits(value: Any) -> bool:
-    if isinstance(value, float):
-        return not math.isnan(value)
-    return value is not None and (not isinstance(value, str) or len(value) <= LONGEST_BOUND)
+def _bounded(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def _lower(value: Any) -> Any:
+    return value[:LONGEST_BOUND] if isinstance(value, str) else value
+
+
+def _upper(value: Any) -> Any:
+    if not _bounded(value):
+        return None
+    if not isinstance(value, str) or len(value) <= LONGEST_BOUND:
+        return value
+    # Whatever follows the cut sorts before the last code point, unless it begins with that.
+    return None if value[LONGEST_BOUND] == LAST else value[:LONGEST_BOUND] + LAST
 
 
 def _shown(value: Any) -> Any:

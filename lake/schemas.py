@@ -303,6 +303,13 @@ FILE_CHANGES = Table(
         _c("change", TEXT, "added, removed or changed (size or etag)"),
         _c("previous_bytes", INT, "size before; 0 when added"),
         _c("first_seen_at", AT, "snapshot of the first listing that had it"),
+        _c(
+            "renamed_from",
+            TEXT,
+            "added: path of the one file that went with the same etag and "
+            "size; the two stay two files",
+            nullable=True,
+        ),
     ),
     partition_by=("backend",),
     path_sorted=True,

@@ -139,16 +139,21 @@ class Lake:
     def commit(
         self, table: Table, add: Sequence[Part], remove: Sequence[Part] = (),
         apps: Sequence[App] = (), notes: Sequence[App] = (),
+        replacing: Mapping[str, str] | None = None,
     ) -> bool:  # fmt: skip
         """Add files that were written already and remove others, in one commit.
+
+        `replacing` removes every file of a partition, those of a compaction meanwhile included.
 
         At most once: False if every version of `apps` was there before. `notes` are versions that
         are kept with the table and decide nothing.
         """
-        actions = [*(_add(part) for part in add), *(_remove(part) for part in remove)]
+        fixed = [*(_add(part) for part in add), *(_remove(part) for part in remove)]
 
         def once(handle: DeltaTable) -> None:
-            _transact(handle, table, actions, (*apps, *notes))
+            old = _parts(self.uri(table), table, handle) if replacing else []
+            actions = [_remove(part) for part in old if part.partition == replacing]
+            _transact(handle, table, [*fixed, *actions], (*apps, *notes))
 
         self.create(table)
         return self._retry(table, apps, once)

@@ -8,24 +8,30 @@ A failed or stopped listing changes nothing.
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import logging
+import os
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
 
 from lake.lease import held
-from lake.metrics.index import replay
 from lake.schemas import FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
+from pipelines.compare import compared
+from pipelines.index import Pieces, current, mark_renames, replayed, since, spans
+from pipelines.staging import Staged
 from pipelines.transforms import files as transform
 from storage import clock
 from storage.config import Backend
 from storage.errors import WarpdriveError
-from storage.listing.columns import LISTED, Listing
+from storage.listing.columns import Listing
 from storage.listing.generic import list_generic
 from storage.listing.inventory import read_report, reports
 from storage.listing.objects import list_objects
@@ -37,6 +43,7 @@ OBJECT_STORES = ("s3", "azureblob", "gcs")
 COMMIT_ROWS = 1_000_000
 COUNTED = ("complete", "partial", "held")
 LEASE_WAIT_SECONDS = 120.0
+NOTHING = dict.fromkeys(("added", "removed", "added_bytes", "removed_bytes"), 0)
 Row = dict[str, Any]
 
 
@@ -69,11 +76,14 @@ class CrawlResult:
 class _Progress:
     """Listings taken but not committed yet."""
 
-    files: pl.DataFrame
+    lake: Lake
+    folder: Path
+    files: Pieces
+    bytes: int
     number: int
     held_at: dt.datetime | None
     newest: dt.datetime | None
-    changes: list[pl.DataFrame] = field(default_factory=list)
+    changes: list[Pieces] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
 
@@ -89,19 +99,36 @@ def crawl(lake: Lake, backend: Backend, options: CrawlOptions) -> CrawlResult:
         progress = _before(lake, backend.name)
         result = CrawlResult(backend.name, source)
         try:
-            for listing in _listings(lake, backend, options):
-                _take(listing, progress, result, options)
-                if sum(frame.height for frame in progress.changes) > COMMIT_ROWS:
-                    _commit(lake, backend.name, progress)
-        except WarpdriveError as error:
-            _commit(lake, backend.name, progress)
-            _failed(lake, progress, result, str(error))
-        else:
-            _commit(lake, backend.name, progress)
-        result.files = progress.files.height
-        result.bytes = int(progress.files["size_bytes"].sum())
+            _take_all(lake, backend, options, progress, result)
+        finally:
+            shutil.rmtree(progress.folder, ignore_errors=True)
+        result.files, result.bytes = progress.files.rows, progress.bytes
     result.seconds = round(time.monotonic() - started, 3)
     return result
+
+
+def _take_all(
+    lake: Lake, backend: Backend, options: CrawlOptions, progress: _Progress, result: CrawlResult
+) -> None:
+    failed = ""
+    try:
+        for listing in _listings(lake, backend, options):
+            try:
+                _take(listing, progress, result, options)
+                failed = ""
+            except WarpdriveError as error:
+                # A damaged report is not used and does not keep those after it from being taken.
+                failed = str(error)
+                _note_failure(progress, result, failed, listing)
+            if sum(changes.rows for changes in progress.changes) > COMMIT_ROWS:
+                _commit(backend.name, progress)
+    except WarpdriveError as error:
+        failed = str(error)
+        _note_failure(progress, result, failed, None)
+    _commit(backend.name, progress)
+    if failed:
+        log.info("crawl of %s failed: %s", backend.name, failed)
+        result.state, result.error = "failed", failed
 
 
 def _listings(lake: Lake, backend: Backend, options: CrawlOptions) -> Iterator[Listing]:
@@ -146,11 +173,12 @@ def recover(lake: Lake, backend: str) -> None:
     written = max(lake.app_version(FILES, app), 0)
     open_rows = rows.filter(pl.col("listing") > written, pl.col("state").is_in(COUNTED))
     if open_rows.height:
-        here = pl.col("backend") == backend
-        changes = lake.scan(FILE_CHANGES).filter(here, pl.col("listing") > written)
-        files = replay(lake.scan(FILES).filter(here), changes).sort("path").collect()
-        number = open_rows["listing"].max()
-        lake.replace(FILES, files, {"backend": backend}, (app, int(str(number))))
+        number = int(str(open_rows["listing"].max()))
+        changes = since(lake, backend, written)
+        after = replayed(current(lake, backend), changes, written)
+        lake.commit(
+            FILES, after.parts(), apps=[(app, number)], replacing={"backend": backend}
+        )  # fmt: skip
 
 
 def latest_listings(lake: Lake) -> pl.DataFrame:
@@ -162,10 +190,13 @@ def latest_listings(lake: Lake) -> pl.DataFrame:
 def _before(lake: Lake, backend: str) -> _Progress:
     rows = latest_listings(lake).filter(pl.col("backend") == backend)
     counted = rows.filter(pl.col("state").is_in(COUNTED))
-    files = lake.scan(FILES).filter(pl.col("backend") == backend).collect()
     newest = counted.sort("snapshot_at").tail(1)
+    size = lake.scan(FILES).filter(pl.col("backend") == backend).select(pl.col("size_bytes").sum())
     return _Progress(
-        files=files,
+        lake=lake,
+        folder=_staging_folder(lake.root, backend),
+        files=current(lake, backend),
+        bytes=int(size.collect().item()),
         # The number of changes that were undone is not used again: Delta has seen it committed.
         number=max(
             int(str(rows["listing"].max() or 0)), lake.app_version(FILE_CHANGES, f"crawl:{backend}")
@@ -175,24 +206,30 @@ def _before(lake: Lake, backend: str) -> _Progress:
     )
 
 
+def _staging_folder(root: str, backend: str) -> Path:
+    """An empty folder for the runs of a listing; the lease makes it ours alone."""
+    name = hashlib.sha256(f"{root}\0{backend}".encode()).hexdigest()[:16]
+    if "://" in root:
+        base = Path(tempfile.gettempdir()) / f"warpdrive-staging-{os.getuid()}"
+    else:
+        base = Path(root) / "staging"
+    shutil.rmtree(base / name, ignore_errors=True)
+    (base / name).mkdir(parents=True, mode=0o700)
+    return base / name
+
+
 def _take(
     listing: Listing, progress: _Progress, result: CrawlResult, options: CrawlOptions
 ) -> None:
     started = time.monotonic()
-    listed = _frame(result.backend, listing)
+    with tempfile.TemporaryDirectory(dir=progress.folder) as folder:
+        staged = Staged(result.backend, listing.batches, Path(folder))
+        row = _row(listing, progress, result.backend, options.now)
+        if progress.newest is not None and listing.snapshot_at < progress.newest:
+            row |= _late(staged)
+        else:
+            row |= _apply(staged, listing, progress, options, result.backend)
     progress.number += 1
-    row: Row = {
-        "backend": result.backend, "listing": progress.number, "source": listing.source,
-        "report": listing.report, "snapshot_at": listing.snapshot_at, "error": "",
-        "written_at": options.now,
-    }  # fmt: skip
-    if progress.newest is not None and listing.snapshot_at < progress.newest:
-        row |= {
-            "state": "late", "files": listed.height, "bytes": int(listed["size_bytes"].sum()),
-            "added": 0, "removed": 0, "added_bytes": 0, "removed_bytes": 0,
-        }  # fmt: skip
-    else:
-        row |= _apply(listed, listing, progress, options)
     row["seconds"] = time.monotonic() - started
     progress.rows.append(row)
     result.listings += 1
@@ -201,28 +238,56 @@ def _take(
     result.state, result.error = row["state"], row["error"]
 
 
-def _apply(
-    listed: pl.DataFrame, listing: Listing, progress: _Progress, options: CrawlOptions
-) -> Row:
-    taken = transform.take(
-        transform.Before(progress.files, progress.held_at),
-        listed,
-        progress.number,
-        listing.snapshot_at,
-        unreadable=listing.unreadable,
-        may_hold=listing.source == "list" and not options.allow_removal,
-    )
-    state = "held" if taken.held else "partial" if listing.unreadable else "complete"
-    progress.files = taken.files
-    progress.newest = listing.snapshot_at
-    progress.held_at = listing.snapshot_at if taken.held else None
-    progress.changes.append(taken.changes)
+def _row(listing: Listing, progress: _Progress, backend: str, now: dt.datetime) -> Row:
     return {
-        "state": state,
-        "files": taken.files.height,
-        "bytes": int(taken.files["size_bytes"].sum()),
-        "error": _why(taken.held, listing.unreadable),
-        **transform.totals(taken.changes),
+        "backend": backend, "listing": progress.number + 1, "source": listing.source,
+        "report": listing.report, "snapshot_at": listing.snapshot_at, "error": "",
+        "written_at": now, "seconds": 0.0,
+    }  # fmt: skip
+
+
+def _late(staged: Staged) -> Row:
+    files = size = 0
+    for low, high in spans(staged):
+        found = staged.between(low, high)
+        files += found.height
+        size += int(found["size_bytes"].sum())
+    return {"state": "late", "files": files, "bytes": size, **NOTHING}
+
+
+def _apply(
+    staged: Staged, listing: Listing, progress: _Progress, options: CrawlOptions, backend: str
+) -> Row:
+    moment = transform.Moment(
+        backend, progress.number + 1, listing.snapshot_at, tuple(listing.unreadable)
+    )
+    done = compared(progress.lake, progress.files, staged, moment, progress.held_at)
+    # Only a complete listing may confirm what an earlier one missed.
+    confirmed = 0 if listing.unreadable else done.confirmed
+    held_files = 0
+    if (
+        listing.source == "list"
+        and not options.allow_removal
+        and transform.must_hold(progress.files.rows, done.gone, confirmed)
+    ):
+        held_files = done.gone
+        done.drop()
+        done = compared(
+            progress.lake, progress.files, staged, moment._replace(keep_gone=True), None
+        )  # fmt: skip
+    if done.totals["removed"] and done.totals["added"]:
+        mark_renames(done.changes)
+    progress.files.drop()
+    progress.files, progress.bytes = done.files, done.bytes
+    progress.newest = listing.snapshot_at
+    progress.held_at = listing.snapshot_at if held_files else None
+    progress.changes.append(done.changes)
+    return {
+        "state": "held" if held_files else "partial" if listing.unreadable else "complete",
+        "files": done.files.rows,
+        "bytes": done.bytes,
+        "error": _why(held_files, listing.unreadable),
+        **done.totals,
     }
 
 
@@ -238,33 +303,30 @@ def _why(held_files: int, unreadable: list[str]) -> str:
     return ""
 
 
-def _frame(backend: str, listing: Listing) -> pl.DataFrame:
-    table = pa.Table.from_batches(list(listing.batches), schema=LISTED)
-    frame = pl.DataFrame(pl.from_arrow(table))
-    return frame.with_columns(backend=pl.lit(backend))
+def _note_failure(
+    progress: _Progress, result: CrawlResult, error: str, listing: Listing | None
+) -> None:
+    """A row of its own for what failed; it counts for nothing."""
+    now = clock.now()
+    report, at = (listing.report, listing.snapshot_at) if listing else ("", now)
+    progress.number += 1
+    progress.rows.append({
+        "backend": result.backend, "listing": progress.number, "source": result.source,
+        "report": report, "snapshot_at": at, "state": "failed", "files": progress.files.rows,
+        "bytes": progress.bytes, **NOTHING, "seconds": 0.0, "error": error, "written_at": now,
+    })  # fmt: skip
 
 
-def _commit(lake: Lake, backend: str, progress: _Progress) -> None:
+def _commit(backend: str, progress: _Progress) -> None:
     if not progress.rows:
         return
-    app = (f"crawl:{backend}", progress.number)
-    changes = [frame for frame in progress.changes if frame.height]
-    if changes:
-        lake.append(FILE_CHANGES, pl.concat(changes), app)
+    lake, app = progress.lake, (f"crawl:{backend}", progress.number)
+    changed = [part for changes in progress.changes for part in changes.parts()]
+    files = progress.files.parts() if progress.changes else []
+    if changed:
+        lake.commit(FILE_CHANGES, changed, apps=[app])
     lake.append(LISTINGS, pl.DataFrame(progress.rows, schema=LISTINGS.schema), app)
     if progress.changes:
-        lake.replace(FILES, progress.files, {"backend": backend}, app)
+        lake.commit(FILES, files, apps=[app], replacing={"backend": backend})
+        progress.files.settle()
     progress.rows, progress.changes = [], []
-
-
-def _failed(lake: Lake, progress: _Progress, result: CrawlResult, error: str) -> None:
-    log.info("crawl of %s failed: %s", result.backend, error)
-    result.state, result.error = "failed", error
-    now = clock.now()
-    row = {
-        "backend": result.backend, "listing": progress.number + 1, "source": result.source,
-        "report": "", "snapshot_at": now, "state": "failed", "files": progress.files.height,
-        "bytes": int(progress.files["size_bytes"].sum()), "added": 0, "removed": 0,
-        "added_bytes": 0, "removed_bytes": 0, "seconds": 0.0, "error": error, "written_at": now,
-    }  # fmt: skip
-    lake.append(LISTINGS, pl.DataFrame([row], schema=LISTINGS.schema))

@@ -1,4 +1,7 @@
-"""Listings against the index: what is there now, and what changed. Pure frames."""
+"""A listing against the index: what is there now, and what changed. Pure frames.
+
+Both are cut into ranges of paths, and one range is compared at a time.
+"""
 
 from __future__ import annotations
 
@@ -7,117 +10,129 @@ from typing import NamedTuple
 
 import polars as pl
 
-from lake.ids import file_id
 from lake.schemas import FILE_CHANGES, FILES
-from storage.errors import BackendError
 
 HOLD_FROM_FILES = 1000
 HOLD_ABOVE_SHARE = 0.20
+AT = pl.Datetime("us", "UTC")
+Frames = tuple[pl.DataFrame, pl.DataFrame]
 
 
-class Taken(NamedTuple):
-    """A listing applied to the index."""
+class Moment(NamedTuple):
+    """Which listing it is, of when, and what it could not see."""
+
+    backend: str
+    listing: int
+    snapshot_at: dt.datetime
+    unreadable: tuple[str, ...] = ()
+    keep_gone: bool = False
+    """Whether files that are not listed stay all the same (a held removal)."""
+
+
+class Compared(NamedTuple):
+    """One range of a listing applied to the same range of the index."""
 
     files: pl.DataFrame
-    """The index after it (columns of FILES)."""
+    """The index after it, in path order; columns that are null everywhere may be missing."""
     changes: pl.DataFrame
-    """What it added, removed or changed (columns of FILE_CHANGES)."""
-    held: int
-    """Files that the listing does not have and that stay all the same."""
+    """What it added, removed or changed."""
+    gone: pl.DataFrame
+    """file_id, last_seen_at of the files that it does not have and that it should have seen."""
 
 
-class Before(NamedTuple):
-    """What is known of a backend before a listing."""
+def compare(old: pl.DataFrame, now: pl.DataFrame, moment: Moment) -> Compared:
+    """Apply one range of a listing.
 
-    files: pl.DataFrame
-    held_at: dt.datetime | None = None
-    """Snapshot of the previous listing, if that one held its removals."""
-
-
-def take(
-    before: Before,
-    listed: pl.DataFrame,
-    listing: int,
-    snapshot_at: dt.datetime,
-    *,
-    unreadable: list[str],
-    may_hold: bool,
-) -> Taken:
-    """Apply one listing (columns backend and those of LISTED).
-
-    Rows below an `unreadable` prefix stay as they were. With `may_hold`, a removal of more than
-    20 % of 1,000 files or more is held, unless the listing before held the same files.
-    Raises BackendError when two paths have one file_id.
+    `old`: rows of FILES; `now`: path, file_id, size_bytes and more of FILES; both sorted by path.
+    Rows below an unreadable prefix stay as they were.
     """
-    now = listed.unique("path", keep="last").with_columns(file_id())
-    if now["file_id"].n_unique() != now.height:
-        raise BackendError(
-            f"backend '{listed['backend'][0]}': two paths have the same file_id: the listing is "
-            "not used; this needs the WarpDrive developers."
-        )
-    old = before.files
-    kept = old.join(now, on="file_id", how="anti").filter(_below(unreadable))
-    gone = old.join(now, on="file_id", how="anti").filter(~_below(unreadable))
-    # Only a complete listing may confirm what an earlier one missed.
-    held = may_hold and _must_hold(old, gone, None if unreadable else before.held_at)
-    live = now.join(old.select("file_id", "first_seen_at"), on="file_id", how="left").with_columns(
-        first_seen_at=pl.col("first_seen_at").fill_null(snapshot_at), last_seen_at=snapshot_at
+    was = old.select("file_id", "first_seen_at", previous_bytes="size_bytes", previous_etag="etag")
+    live = now.join(was, on="file_id", how="left", maintain_order="left").with_columns(
+        first_seen_at=pl.col("first_seen_at").fill_null(moment.snapshot_at),
+        last_seen_at=pl.lit(moment.snapshot_at, AT),
     )
-    parts = [live, kept, gone] if held else [live, kept]
-    files = pl.concat([_as_files(part) for part in parts]).sort("path")
-    return Taken(
-        files,
-        _changes(old, files, listing, snapshot_at),
-        gone.height if held else 0,
-    )
+    missing = old.clear()
+    if live["previous_bytes"].count() < old.height:
+        missing = old.join(now, on="file_id", how="anti", maintain_order="left")
+    hidden = missing.filter(below(moment.unreadable))
+    gone = missing.filter(~below(moment.unreadable))
+    stays = missing if moment.keep_gone else hidden
+    files = live.drop("previous_bytes", "previous_etag")
+    if stays.height:
+        files = pl.concat([files, stays], how="diagonal_relaxed").sort("path", "file_id")
+    removed = gone.clear() if moment.keep_gone else gone
+    return Compared(files, _changes(live, removed, moment), gone.select("file_id", "last_seen_at"))
 
 
-def _below(prefixes: list[str]) -> pl.Expr:
+def below(prefixes: tuple[str, ...]) -> pl.Expr:
     """Whether a path is one of the prefixes or below it; the empty prefix is everything."""
     if "" in prefixes:
         return pl.lit(value=True)
-    below = [
+    inside = [
         (pl.col("path") == p) | pl.col("path").str.starts_with(p.rstrip("/") + "/")
         for p in prefixes
     ]
-    return pl.any_horizontal(below) if below else pl.lit(value=False)
+    return pl.any_horizontal(inside) if inside else pl.lit(value=False)
 
 
-def _must_hold(old: pl.DataFrame, gone: pl.DataFrame, held_at: dt.datetime | None) -> bool:
-    if old.height < HOLD_FROM_FILES:
-        return False
-    if held_at is not None:  # what the held listing missed already is confirmed by this one
-        gone = gone.filter(pl.col("last_seen_at") >= held_at)
-    return gone.height > HOLD_ABOVE_SHARE * old.height
-
-
-def _as_files(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(pl.col(name).cast(dtype) for name, dtype in FILES.schema.items())
-
-
-def _changes(
-    old: pl.DataFrame, new: pl.DataFrame, listing: int, snapshot_at: dt.datetime
-) -> pl.DataFrame:
-    was = old.select("file_id", previous_bytes="size_bytes", previous_etag="etag")
-    there = new.join(was, on="file_id", how="left")
-    differs = pl.col("previous_bytes").is_null() | (
-        pl.col("size_bytes") != pl.col("previous_bytes")
-    ) | pl.col("etag").ne_missing(pl.col("previous_etag"))  # fmt: skip
-    kind = pl.when(pl.col("previous_bytes").is_null()).then(pl.lit("added"))
-    changed = there.filter(differs).with_columns(change=kind.otherwise(pl.lit("changed")))
-    removed = old.join(new, on="file_id", how="anti").with_columns(
+def _changes(live: pl.DataFrame, removed: pl.DataFrame, moment: Moment) -> pl.DataFrame:
+    new = pl.col("previous_bytes").is_null()
+    etag = pl.col("etag") if "etag" in live.columns else pl.lit(None, pl.String)
+    differs = new | (pl.col("size_bytes") != pl.col("previous_bytes")) | etag.ne_missing(
+        pl.col("previous_etag")
+    )  # fmt: skip
+    changed = live.filter(differs).with_columns(
+        change=pl.when(new).then(pl.lit("added")).otherwise(pl.lit("changed"))
+    )
+    went = removed.with_columns(
         change=pl.lit("removed"), previous_bytes="size_bytes", size_bytes=pl.lit(0, pl.Int64)
     )
-    return (
-        pl.concat([changed, removed], how="diagonal")
-        .with_columns(
+    both = pl.concat([changed, went], how="diagonal_relaxed") if went.height else changed
+    return whole(
+        both.with_columns(
             pl.col("previous_bytes").fill_null(0),
-            listing=pl.lit(listing, pl.Int64),
-            snapshot_at=pl.lit(snapshot_at).cast(pl.Datetime("us", "UTC")),
-        )
-        .select(pl.col(name).cast(dtype) for name, dtype in FILE_CHANGES.schema.items())
-        .sort("path")
+            listing=pl.lit(moment.listing, pl.Int64),
+            snapshot_at=pl.lit(moment.snapshot_at, AT),
+        ),
+        FILE_CHANGES.schema,
+        moment.backend,
+    ).sort("path", "file_id")
+
+
+def whole(frame: pl.DataFrame, schema: pl.Schema, backend: str) -> pl.DataFrame:
+    """The frame in all columns of a schema; those that it does not have are null."""
+    given = {name: pl.col(name) for name in frame.columns} | {"backend": pl.lit(backend)}
+    return frame.select(
+        given.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in schema.items()
     )
+
+
+def as_files(frame: pl.DataFrame, backend: str) -> pl.DataFrame:
+    """The frame in the columns of FILES."""
+    return whole(frame, FILES.schema, backend)
+
+
+def must_hold(files: int, gone: int, confirmed: int) -> bool:
+    """Whether a removal waits: more than 20 % of 1,000 files or more.
+
+    `confirmed`: those of `gone` that a complete listing had missed already.
+    """
+    return files >= HOLD_FROM_FILES and gone - confirmed > HOLD_ABOVE_SHARE * files
+
+
+def renames(changes: pl.DataFrame) -> pl.DataFrame:
+    """file_id of an added file and the path that it likely had: file_id, renamed_from.
+
+    `changes`: path, file_id, change, etag, size_bytes, previous_bytes of one listing. One file
+    that went and one that came with the same etag and size (more than 0), no third one like them.
+    """
+    there = changes.filter(pl.col("etag").is_not_null())
+    added = there.filter(pl.col("change") == "added", pl.col("size_bytes") > 0)
+    gone = there.filter(pl.col("change") == "removed", pl.col("previous_bytes") > 0)
+    one = pl.len().over("etag", "size") == 1
+    came = added.select("file_id", "etag", size="size_bytes").filter(one)
+    went = gone.select("etag", renamed_from="path", size="previous_bytes").filter(one)
+    return came.join(went, on=["etag", "size"]).select("file_id", "renamed_from")
 
 
 def totals(changes: pl.DataFrame) -> dict[str, int]:

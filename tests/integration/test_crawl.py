@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_read_keeps_its_rows(home, monkeypatch):
     real = os.scandir
 
     def scandir(path):
-        if os.fsdecode(path).endswith("/locked"):
+        if not isinstance(path, int) and os.fsdecode(path).endswith("/locked"):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
@@ -375,7 +375,7 @@ def test_a_crash_between_the_commits_of_a_crawl_is_made_whole(
 
         return write
 
-    for name in ("append", "replace"):
+    for name in ("append", "commit"):
         monkeypatch.setattr(Lake, name, wrap(getattr(Lake, name)))
     with pytest.raises(CrashError):
         inventory.take(home)
