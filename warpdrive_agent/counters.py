@@ -79,7 +79,9 @@ class CounterPage:
     def add_sealed(self, count: int, last: int) -> None:
         """Note a sealed segment: one store, so that a kill cannot leave half of it."""
         place = _SEALED * 8
-        self._map[place : place + 16] = struct.pack("=QQ", self.cells[_SEALED] + count, last)
+        self._map[place : place + 16] = struct.pack(
+            "=QQ", self.cells[_SEALED] + count, max(self.cells[_SEALED_LAST], last)
+        )
 
     def set_clean(self) -> None:
         """Everything recorded is in the spool or counted; nothing more will come."""

@@ -7,6 +7,7 @@ Every step may itself be killed: the farewell's number tells the next start that
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,10 @@ from warpdrive_agent.counters import Books, mark_clean, read_books
 from warpdrive_agent.segments import (
     ACTIVE,
     COUNTERS,
+    MAX_SEGMENT_BYTES,
     SEALED,
     discard_unfinished,
-    lines_in,
+    object_name,
     write_segment,
 )
 
@@ -91,16 +93,49 @@ def _without_books(folder: Path, found: _Found) -> Recovered:
 def _with_books(folder: Path, books: Books, found: _Found, node: str) -> Recovered:
     if books.clean or _farewell_sealed(folder, books):
         return Recovered(books.boot, torn=found.torn)
-    sealed, lines, events = books.sealed, found.lines, len(found.lines)
-    if events and found.last <= books.sealed_last:
-        lines, events = [], 0  # sealed and counted, killed before the file was emptied
-    elif events and (known := _sealed_events(folder, books.boot, found)):
-        lines, events, sealed = [], 0, sealed + known  # sealed, killed before it was counted
-    lost = max(0, books.assigned - sealed - books.dropped - books.refused - events)
+    uncounted = _uncounted(folder, books)
+    sealed = books.sealed + sum(map(len, uncounted))
+    lines = _unsealed(found, books, uncounted)
+    events = len(lines)
+    assigned = max(
+        books.assigned, *(head.seq for head in found.heads), *map(max, filter(None, uncounted)), 0
+    )
+    lost = max(0, assigned - sealed - books.dropped - books.refused - events)
     if events or lost:
         node = found.heads[-1].node if found.heads else _node_of(folder, books.boot, node)
+        books = dataclasses.replace(books, assigned=assigned)
         _seal(folder, books.boot, node, [*lines, _farewell(books, node, lost)])
     return Recovered(books.boot, events, lost, found.torn)
+
+
+def _uncounted(folder: Path, books: Books) -> list[set[int]]:
+    """The numbers in each segment of the boot that is not in its books (killed in between)."""
+    found = []
+    for path in _sealed(folder):
+        landed = landing.parse_name(object_name(path.name))
+        if landed is None or landed.boot != books.boot or (landed.last or 0) <= books.sealed_last:
+            continue
+        found.append(_numbers_in(path))
+    return found
+
+
+def _numbers_in(segment: Path) -> set[int]:
+    """The sequence numbers in a segment; none where it is damaged."""
+    try:
+        lines = landing.decompress(segment.name, segment.read_bytes(), MAX_SEGMENT_BYTES)
+        return {_DECODER.decode(line).seq for line in lines.splitlines()}
+    except (ValueError, msgspec.DecodeError):
+        return set()
+
+
+def _unsealed(found: _Found, books: Books, uncounted: list[set[int]]) -> list[bytes]:
+    """The lines of the append file that no segment holds: it may have been killed unemptied."""
+    if found.heads and found.last <= books.sealed_last:
+        return []
+    held = set[int]().union(*uncounted)
+    return [
+        line for line, head in zip(found.lines, found.heads, strict=True) if head.seq not in held
+    ]
 
 
 def _whole_lines(active: Path) -> _Found:
@@ -129,19 +164,13 @@ def _farewell_sealed(folder: Path, books: Books) -> bool:
     return any(f"{books.boot}-" in p.name and p.name.endswith(end) for p in _sealed(folder))
 
 
-def _sealed_events(folder: Path, boot: str, found: _Found) -> int:
-    """Events in the segment that was sealed from exactly these lines; 0 if there is none."""
-    wanted = f"{boot}-{found.first}-{found.last}.jsonl.zst"
-    return sum(lines_in(p.read_bytes()) for p in _sealed(folder) if p.name.endswith(wanted))
-
-
 def _sealed(folder: Path) -> list[Path]:
     return list((folder / SEALED).iterdir())
 
 
 def _node_of(folder: Path, boot: str, otherwise: str) -> str:
     for path in _sealed(folder):
-        landed = landing.parse_name(path.name.replace(",", "/"))
+        landed = landing.parse_name(object_name(path.name))
         if landed is not None and landed.boot == boot:
             return landed.node
     return otherwise

@@ -99,6 +99,7 @@ class Spool:
                 self.spooled += len(good)
         if time.monotonic() - self._synced_at >= SYNC_SECONDS:
             os.fdatasync(self._fd)
+            self.page.flush()
             self._synced_at = time.monotonic()
 
     def seal(self) -> bool:
@@ -111,6 +112,7 @@ class Spool:
         )
         size = write_segment(self.folder, name, os.pread(self._fd, active.size_bytes, 0))
         self.page.add_sealed(active.events, active.last)
+        self.page.flush()  # before it may be uploaded: a power cut must not make it new again
         self._segments[name] = size
         os.ftruncate(self._fd, 0)
         self.active = Active()

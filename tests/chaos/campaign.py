@@ -1,11 +1,12 @@
-# ruff: noqa: T201 - printing is its output
+# ruff: noqa: T201 - its folder comes first on the path; printing is its output
 """Conservation under fire: kill -9, sink down, lost answers, full disk, torn spool, clock jumps.
 
     python tests/chaos/campaign.py --seed 1 --trials 500
 
 Each trial runs an agent's telemetry in processes of their own, breaks things, drains what is left
-with a healthy agent, and then counts: every recorded event is in the landing zone exactly once, or
-in the spool, or was reported as dropped or lost. The last line is `trials=N violations=M`.
+with a healthy agent, ingests what has landed (some ingests are killed on the way, all are run
+again), and then counts: every recorded event is in `events` or `quarantine` exactly once, or in the
+spool, or was reported as dropped or lost. The last line is `trials=N violations=M`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+sys.path.insert(0, str(Path(__file__).parent))
+from ingested import ingested, killed_ingest  # pyright: ignore[reportMissingImports]
 
 from storage import landing
 from storage.clock import now
@@ -67,6 +71,7 @@ MAX_KILL_LOSS = PACE.batch_events + int(
     BURST / PAUSE_SECONDS * (PACE.flush_seconds + STALL_SECONDS)
 )
 FAULTS = ("sink down", "answer lost", "disk full", "torn spool", "clock jump", "small spool")
+INGESTS_KILLED = 0.15
 TMPFS_BYTES = 256 * 1024
 TOTALS: Counter[str] = Counter()
 
@@ -130,6 +135,9 @@ class Trial:
             known = [f for f in FAULTS if self.full_disk or f != "disk full"]
             self.faults = set(self.random.sample(known, self.random.randint(0, 2)))
             self._live(self.random.uniform(0.05, 0.35), killed=self.random.random() < 0.8)
+            if self.random.random() < INGESTS_KILLED:
+                killed_ingest(self.folder, self.random.uniform(0.5, 1.5))
+                TOTALS["ingests killed"] += 1
         self.faults = set()
         for _ in range(20):
             self._live(None, killed=False)
@@ -186,6 +194,8 @@ class Trial:
 
     def _tear(self) -> None:
         active = self.folder / "spool" / ACTIVE
+        if not active.exists():
+            return  # killed before it began
         size = active.stat().st_size
         if size and self.random.random() < 0.5:
             os.truncate(active, size - self.random.randrange(min(size, 300)))
@@ -202,21 +212,27 @@ class Trial:
             self.killed.add(books.boot)
 
     def _audit(self) -> list[str]:
-        events = self._landed()
-        numbers = Counter((event.boot, event.seq) for event in events)
-        if doubles := [key for key, count in numbers.items() if count > 1]:
-            self.violations.append(f"{len(doubles)} events are there twice")
+        landed = self._landed()
+        events, refused = ingested(self.folder)
+        numbers, sent = events + refused, Counter((event.boot, event.seq) for event in landed)
+        for place, counts in (("landed", sent), ("ingested", numbers)):
+            if doubles := [number for number, count in counts.items() if count > 1]:
+                self.violations.append(f"{len(doubles)} events are {place} twice")
+        if missing := set(sent) ^ set(numbers):
+            self.violations.append(f"{len(missing)} events landed or were ingested, not both")
         drops: Counter[str] = Counter()
-        for event in events:
+        for event in landed:
             if event.op == "agent":
                 drops[event.boot] = max(drops[event.boot], event.drops or 0)
-        found = sum((seq or 0) <= self.recorded[boot] for boot, seq in numbers)
+        found = sum(seq <= self.recorded[boot] for boot, seq in numbers)
         spooled = sum(row.events for row in check_spool(self.folder / "spool") if row.file)
         recorded, lost = self.recorded.total(), drops.total()
-        TOTALS.update(recorded=recorded, landed=found, lost=lost, kills=self.kills)
+        TOTALS.update(recorded=recorded, ingested=found, quarantined=refused.total(),
+                      lost=lost, kills=self.kills)  # fmt: skip
         if recorded != found + spooled + lost:
             self.violations.append(
-                f"{recorded} recorded != {found} landed + {spooled} spooled + {lost} reported lost"
+                f"{recorded} recorded != {found} ingested + {spooled} spooled + {lost} reported "
+                "lost"
             )
         self._check_bound(drops)
         return self.violations

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from mounts import Mount, needs_mount, needs_root, open_to_others, sh, until
@@ -333,6 +334,14 @@ def refused(mount, match):
     text = str(caught.value)
     assert text.count("\n") == 1
     assert "Traceback" not in text
+
+
+def test_it_can_be_used_in_less_than_a_second_of_work(tmp_path, tree):
+    """CPU time of the whole process, as other work on the machine stretches the clock."""
+    with Mount(tmp_path, [local("b", tree)]) as mount:
+        fields = Path(f"/proc/{mount.process.pid}/stat").read_text().rpartition(")")[2].split()
+        ticks = int(fields[11]) + int(fields[12])
+    assert ticks / os.sysconf("SC_CLK_TCK") < 1.0
 
 
 def test_a_bad_mount_point_is_one_clear_line(tmp_path, tree):

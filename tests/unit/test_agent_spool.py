@@ -111,6 +111,35 @@ def test_a_kill_while_sealing_neither_doubles_nor_loses(make, monkeypatch, step)
     assert sum(lines_in(after.load(name).data) for name in after.pending()) == 2
 
 
+@pytest.mark.parametrize("tear", [0, 5, 200])
+@pytest.mark.parametrize("books", ["kept", "lost"])
+def test_what_was_sealed_is_not_sealed_again_from_a_torn_file(make, monkeypatch, tear, books):
+    """Killed between the segment and the emptied file; then the power cut took more."""
+    spool = make()
+    for seq in (1, 2, 3):
+        spool.page.slots[seq] = seq
+    spool.append(events(1, 3, spool.boot))
+
+    def die(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spool.page, "add_sealed", die)
+    with pytest.raises(KeyboardInterrupt):
+        spool.seal()
+    monkeypatch.undo()
+    active = spool.folder / ACTIVE
+    os.truncate(active, active.stat().st_size - tear)
+    if books == "lost":
+        spool.page.slots[:] = memoryview(bytes(8 * len(spool.page.slots))).cast("Q")
+    spool.close(clean=False)
+    after = make()
+    assert after.recovered.lost == 0
+    lines = b"".join(
+        landing.decompress(name, after.load(name).data, 10**6) for name in after.pending()
+    )
+    assert lines.count(b'"op":"read"') == 3
+
+
 def test_a_kill_during_recovery_reports_the_loss_once(make, monkeypatch):
     spool = make()
     spool.page.slots[3] = 3
