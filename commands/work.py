@@ -75,15 +75,17 @@ def refresh(rebuild: bool, watch: bool, **o: Any) -> None:
 
 @click.command()
 @click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--address", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+              help="Where to listen; where other machines reach it, people sign in.")  # fmt: skip
 @common
-def dashboard(port: int, **o: Any) -> None:
+def dashboard(port: int, address: str, **o: Any) -> None:
     """Open the dashboard on this machine.
 
     Example: warpdrive dashboard --port 8501
     """
     from dashboard.serve import serve
 
-    serve(Asked(o).config.file, port)
+    serve(Asked(o).config, port, address)
 
 
 @click.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import pages
+from dashboard import door
 from dashboard.boundary import one_line_errors
 
 HERE = Path(__file__).parent
@@ -17,5 +17,4 @@ st.set_page_config(page_title="WarpDrive", page_icon=str(HERE / "icon.svg"), lay
 st.logo(str(HERE / "logo.svg"), size="large")
 st.html(HERE / "style.css")
 with one_line_errors():
-    page = pages.navigation()
-    page.run()
+    door.enter()

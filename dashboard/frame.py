@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import data, viewer
+from dashboard import data, door, viewer
 from dashboard import format as fmt
 from dashboard.boundary import one_line_errors
 from dashboard.data import Source
@@ -29,6 +29,8 @@ def begin(title: str, *, needs_results: bool = True) -> Viewer:
         st.title(title, anchor=False, width="stretch")
         with st.container(width="content"):
             fresh(found, data.number(found))
+            with st.container(horizontal=True, horizontal_alignment="right"):
+                door.account(found)
     if needs_results and not data.ask(found, _is_published):
         nothing_yet()
         st.stop()

@@ -17,12 +17,12 @@ PAGES = (
 )
 
 
-def navigation() -> Any:
+def navigation(*, hidden: bool = False) -> Any:
     """The page that the URL names; without a name the first."""
     return st.navigation(
         [
             st.Page(f"app_pages/{name}.py", title=title, icon=icon, default=name == PAGES[0][0])
             for name, title, icon in PAGES
         ],
-        position="top",
+        position="hidden" if hidden else "top",
     )

@@ -31,8 +31,10 @@ class Viewer:
 def current() -> Viewer:
     """The viewer of this session. Raises ConfigError, ForbiddenError, UnknownNameError."""
     config = load_config()
-    if not sign_in_configured():
+    if config.dashboard.oidc is None:
         return Viewer(config, Scope(_local_user(), "admin"))
+    if not signed_in():
+        raise ForbiddenError("nobody is signed in.")
     scope = scope_of(st.user.to_dict(), WHO)
     if config.tenants and not scope.tenant:
         raise ForbiddenError(f"{scope.who} belongs to no tenant: the token has no claim tenant.")
@@ -40,8 +42,8 @@ def current() -> Viewer:
 
 
 def sign_in_configured() -> bool:
-    """Whether people have to sign in."""
-    return "is_logged_in" in st.user
+    """Whether people have to sign in: what the config says, whatever Streamlit makes of it."""
+    return load_config().dashboard.oidc is not None
 
 
 def signed_in() -> bool:
@@ -50,7 +52,7 @@ def signed_in() -> bool:
         return True
     expires = st.user.get("exp")
     fresh = not isinstance(expires, (int, float)) or expires + SKEW_SECONDS > time.time()
-    return bool(st.user.is_logged_in) and fresh
+    return bool(st.user.get("is_logged_in")) and fresh
 
 
 def _local_user() -> str:

@@ -44,12 +44,18 @@ class Scope:
                 f"{self.who} may not {what}: it needs the role {role}, and yours is {self.role}."
             )
 
+    def require_team(self, team: str) -> None:
+        """Raise ForbiddenError for a team whose rows this person may not see."""
+        if self.teams is not None and team not in self.teams:
+            raise ForbiddenError(f"{self.who} may not change what is of team '{team}'.")
+
 
 def scope_of(claims: Mapping[str, Any], who_claims: tuple[str, ...] = ("sub",)) -> Scope:
     """The scope of verified claims: tenant, teams (or team), roles (or role).
 
-    Who it is: the first of `who_claims` that is there. No role claim is `reader`; of several the
-    most powerful counts. No teams claim is all teams; an empty list is none. Raises ForbiddenError.
+    Who it is: the first of `who_claims` that is there. Without a role nothing is seen; of several
+    the most powerful counts. No teams claim is all teams, an empty list is none.
+    Raises ForbiddenError.
     """
     who = next((str(claims[name]) for name in who_claims if claims.get(name)), "")
     if not who:
@@ -62,13 +68,12 @@ def scope_of(claims: Mapping[str, Any], who_claims: tuple[str, ...] = ("sub",)) 
 
 
 def _role(who: str, claims: Mapping[str, Any]) -> str:
-    named = _texts(who, claims, "roles", "role")
-    if named is None:
-        return "reader"
+    named = _texts(who, claims, "roles", "role") or ()
     known = [role for role in ROLES if role in named]
     if not known:
         raise ForbiddenError(
-            f"{who} has none of the roles {', '.join(ROLES)}: {', '.join(named) or 'no role'}."
+            f"{who} may see nothing: the token's role is {', '.join(named) or 'missing'}, none of "
+            f"{', '.join(ROLES)}."
         )
     return known[-1]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import locations
+from storage.dashboardconfig import DashboardConfig, read_dashboard
 from storage.errors import ConfigError, UnknownNameError, UsageError
 from storage.units import MAX_DAYS, parse_duration, parse_size
 from storage.yamlfile import Section, load
@@ -151,6 +152,7 @@ class Config:
     metrics_addr: str
     runner: Mapping[str, Any]
     tenants: Mapping[str, str]
+    dashboard: DashboardConfig
 
     def tenant(self, name: str) -> str:
         """The config file of a tenant. Raises UnknownNameError."""
@@ -210,6 +212,7 @@ def load_config(given: str | None = None, environ: Mapping[str, str] = os.enviro
         metrics_addr=metrics.text("addr", "127.0.0.1:9090"),
         runner=_runner(top.section("runner")),
         tenants={k: _path(folder, v) for k, v in top.section("tenants").strings().items()},
+        dashboard=read_dashboard(top.section("dashboard")),
     )
     control.finish()
     metrics.finish()

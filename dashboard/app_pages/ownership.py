@@ -140,6 +140,7 @@ def confirm_rule(viewer: Viewer, rule: dict[str, str]) -> None:
 
         def store() -> None:
             viewer.scope.require("admin", "change rules")
+            viewer.scope.require_team(rule["team"])
             change.add_rule(viewer.config, rule, viewer.scope.who)
 
         told = f"Rule for {rule['backend']}:{rule['prefix']} is saved; reports follow at refresh."
@@ -159,6 +160,7 @@ def confirm_remove(viewer: Viewer, row: Row) -> None:
 
         def remove() -> None:
             viewer.scope.require("admin", "change rules")
+            viewer.scope.require_team(row["team"])
             change.remove_rule(viewer.config, row["backend"], row["prefix"], viewer.scope.who)
 
         if st.button("Remove it", type="primary") and frame.stated(

@@ -92,6 +92,7 @@ def save(viewer: Viewer, team: str, backend: str, given: dict[str, str]) -> None
 
         def store() -> None:
             viewer.scope.require("admin", "set quotas")
+            viewer.scope.require_team(team)
             change.set_quota(viewer.config, limits, viewer.scope.who)
 
         place = backend or EVERYWHERE
@@ -107,6 +108,7 @@ def confirm_delete(viewer: Viewer, row: Row) -> None:
 
         def remove() -> None:
             viewer.scope.require("admin", "delete quotas")
+            viewer.scope.require_team(row["team"])
             change.delete_quota(viewer.config, row["team"], row["backend"], viewer.scope.who)
 
         if st.button("Delete it", type="primary") and frame.stated(

@@ -24,6 +24,15 @@ FLAGS = (
 WAIT_MS = 30_000
 Open = Callable[..., Page]
 
+LIMIT_SECONDS = 600  # the first test that needs a world waits for six runs of Dagster
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bound each test, its share of the session's fixtures included."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(LIMIT_SECONDS))
+
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory) -> Path:

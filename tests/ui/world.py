@@ -96,7 +96,7 @@ def _child(command: list[str]) -> str:
     own = ("DAGSTER_HOME", "WARPDRIVE_CONFIG")
     environ = {name: value for name, value in os.environ.items() if name not in own}
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=100, check=False, env=environ
+        command, capture_output=True, text=True, timeout=400, check=False, env=environ
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
