@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ui chaos bench-mount bench-cli bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-ui chaos bench-mount bench-cli bench-api bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -37,6 +37,9 @@ bench-mount: setup ## race the mount against a raw file, bindfs and rclone
 
 bench-cli: setup ## count the CPU of cold commands, against a bare interpreter and DuckDB scripts
 	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/cli.py
+
+bench-api: setup ## load the REST server, against a bare handler that syncs what it reads
+	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/api.py
 
 bench-report: setup ## write docs/performance.md from the last run of each benchmark
 	@$(BIN)/python bench/report.py

@@ -24,11 +24,13 @@ MODULES = {
     "commands.control": ("quota", "team"),
     "commands.evidence": ("rule", "ledger", "diff", "audit-log"),
     "commands.work": ("ingest", "crawl", "refresh", "dashboard", "doctor", "demo"),
+    "commands.serve": ("serve",),
+    "commands.token": ("token",),
     "commands.node": ("mount", "stats", "status", "warm", "spool"),
 }
 
 
-GROUPS = ("quota", "team", "rule", "spool")
+GROUPS = ("quota", "team", "rule", "spool", "token")
 
 
 class LazyGroup(click.Group):

@@ -499,6 +499,22 @@ MARKS = Table(
     ),
 )
 
+RUNS = Table(
+    "runs",
+    "one run that was asked for; the latest row of an id wins",
+    (
+        _c("run_id", TEXT, "random id"),
+        _c("kind", TEXT, "crawl or ingest"),
+        _c("who", TEXT, "who asked"),
+        _c("server", TEXT, "host and process that runs it"),
+        _c("state", TEXT, "requested, running, ok, partial, error or interrupted"),
+        _c("detail", TEXT, "what came of it, as JSON"),
+        _c("requested_at", AT, "when it was asked for"),
+        _c("ended_at", AT, "when it ended", nullable=True),
+        _c("written_at", AT, "when the row was written"),
+    ),
+)
+
 TABLES: Final = {
     table.name: table
     for table in (

@@ -1,6 +1,6 @@
 """Runs in this process, on the persistent Dagster instance, so that the Dagster UI shows them.
 
-`python -m pipelines.run ingest|crawl|refresh --config F` does the same as a child process.
+`python -m pipelines.run crawl|refresh|worker --config F` does the same as a child process.
 """
 
 from __future__ import annotations
@@ -133,11 +133,16 @@ def main() -> None:
     from storage.units import parse_instant
 
     parser = argparse.ArgumentParser(prog="python -m pipelines.run")
-    parser.add_argument("command", choices=("crawl", "refresh"))
+    parser.add_argument("command", choices=("crawl", "refresh", "worker"))
     parser.add_argument("--config", required=True)
     parser.add_argument("--as-of", type=parse_instant, default=None)
     given = parser.parse_args()
     config = load_config(given.config)
+    if given.command == "worker":
+        from pipelines.worker import main as worker
+
+        worker(config)
+        return
     if given.command == "crawl":
         for backend in config.backends:
             crawl(config, backend.name, given.as_of, allow_removal=False)

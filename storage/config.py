@@ -17,6 +17,7 @@ from typing import Any
 from storage import locations
 from storage.dashboardconfig import DashboardConfig, read_dashboard
 from storage.errors import ConfigError, UnknownNameError, UsageError
+from storage.serverconfig import ServerConfig, read_server
 from storage.units import MAX_DAYS, parse_duration, parse_size
 from storage.yamlfile import Section, load
 
@@ -146,8 +147,7 @@ class Config:
     mount_point: str
     allow_other: bool
     fuse_debug: bool
-    rest_addr: str
-    crawl_interval: dt.timedelta
+    server: ServerConfig
     metrics_enabled: bool
     metrics_addr: str
     runner: Mapping[str, Any]
@@ -194,7 +194,6 @@ def load_config(given: str | None = None, environ: Mapping[str, str] = os.enviro
     top = load(file, environ)
     folder = file.parent
     cache = _cache(top.section("cache"), folder)
-    control = top.section("control_plane")
     metrics = top.section("metrics")
     config = Config(
         file=str(file),
@@ -206,17 +205,15 @@ def load_config(given: str | None = None, environ: Mapping[str, str] = os.enviro
         mount_point=_path(folder, top.text("mount_point", "/data")),
         allow_other=top.flag("allow_other", False),
         fuse_debug=top.flag("fuse_debug", False),
-        rest_addr=control.text("rest_addr", "127.0.0.1:8080"),
-        crawl_interval=_positive(control, "storage_crawl_interval", dt.timedelta(hours=24)),
+        server=read_server(top.section("control_plane"), top.section("auth")),
         metrics_enabled=metrics.flag("enabled", True),
         metrics_addr=metrics.text("addr", "127.0.0.1:9090"),
         runner=_runner(top.section("runner")),
         tenants={k: _path(folder, v) for k, v in top.section("tenants").strings().items()},
         dashboard=read_dashboard(top.section("dashboard")),
     )
-    control.finish()
     metrics.finish()
-    top.finish("auth")
+    top.finish()
     return config
 
 

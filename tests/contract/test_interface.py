@@ -47,6 +47,9 @@ TABLE = {
     "demo": ({"--into": "warpdrive-demo"}, "[DIR]"),
     "doctor": ({}, ""),
     "spool check": ({}, "DIR"),
+    "serve": ({"--addr": None, "--allow-unauthenticated": None}, ""),
+    "token create": ({"--subject": "required", "--role": "required", "--for-tenant": None,
+                      "--team": None, "--expires": "90d"}, ""),
 }  # fmt: skip
 COLUMNS = {
     "usage": "group,backend,files,bytes,last_access,read_count,write_count,bytes_read,"

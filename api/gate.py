@@ -1,0 +1,123 @@
+"""What every request passes first: a clean path, known hosts and origins, a checked token."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from api.auth import Verifier, bearer
+from api.body import ClientLeftError
+from api.caller import LOCAL, Caller
+from api.errors import ApiError
+from api.limiter import Limiter
+
+if TYPE_CHECKING:
+    from api.state import State
+
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_SLASHES = re.compile("//+")
+_OWN_SITE = ("same-origin", "none")
+
+
+class Gate:
+    """Wraps the application. Its refusals have the one error body too."""
+
+    def __init__(self, app: Any, state: State) -> None:
+        self._app = app
+        self._state = state
+        server = state.server
+        self._hosts = {"localhost", *own_names(), *server.hosts}
+        self._origins = set(server.origins)
+        self._verifier = Verifier(server.jwt) if server.jwt else None
+        self._limiter = Limiter(server.rate_limit)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope["path"] = _SLASHES.sub("/", scope["path"])
+        started = time.perf_counter()
+        status = 0
+
+        async def watched(message: Any) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            scope["warpdrive.caller"] = await self._checked(scope)
+            await self._app(scope, receive, watched)
+        except ApiError as error:
+            await error.response()(scope, receive, watched)
+        except ClientLeftError:
+            status = status or 499
+        self._state.metrics.answered(
+            scope.get("warpdrive.route", "none"), scope["method"], status,
+            time.perf_counter() - started,
+        )  # fmt: skip
+
+    async def _checked(self, scope: Any) -> Caller | None:
+        headers: dict[bytes, str] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name, value.decode("latin-1"))
+        self._check_host(headers.get(b"host", ""))
+        if scope["method"] not in _SAFE:
+            self._check_origin(headers)
+        caller = await self._caller(headers.get(b"authorization", ""))
+        if self._verifier is not None:
+            client = scope.get("client") or ("",)
+            self._limiter.take(f"token {caller.subject}" if caller else f"from {client[0]}")
+        return caller
+
+    async def _caller(self, header: str) -> Caller | None:
+        """Who asks; None without a token. With auth off, everyone is the local admin."""
+        if self._verifier is None:
+            return LOCAL
+        if not header:
+            return None
+        token = bearer(header)
+        known = self._verifier.remembered(token)
+        return known or await asyncio.to_thread(self._verifier.check, token)
+
+    def _check_host(self, host: str) -> None:
+        """A name that a web page chose (DNS rebinding) is not ours; a bare address is nobody's."""
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            name = ""
+        if name in self._hosts or _is_address(name):
+            return
+        raise ApiError(403, f"the host '{host[:200]}' is not this server's.",
+                       hint="Add it to control_plane.hosts.", param="Host")  # fmt: skip
+
+    def _check_origin(self, headers: dict[bytes, str]) -> None:
+        origin = headers.get(b"origin", "").lower()
+        if origin in self._origins:
+            return
+        own = {f"{scheme}://{headers.get(b'host', '').lower()}" for scheme in ("http", "https")}
+        foreign = bool(origin) and origin not in own
+        if foreign or headers.get(b"sec-fetch-site", "none") not in _OWN_SITE:
+            raise ApiError(403, "a web page of another origin may not change anything here.",
+                           hint="Add its origin to control_plane.origins.",
+                           param="Origin")  # fmt: skip
+
+
+def own_names() -> set[str]:
+    """The names of this machine, in lower case, as its own network knows them."""
+    host = socket.gethostname().lower()
+    return {host, host.partition(".")[0]}
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,284 @@
+"""The routes that read: the rows of the read model, rendered as the command line renders them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from api import scope
+from api.errors import ApiError, json_response
+from api.params import AS_OF, BACKEND, SIZE, choice, day, days, number, text, whole_days
+from api.route import Asked, Route
+from lake.read import ATTRIBUTIONS, GROUPS, STALE_DAYS, STALE_LIMIT, Reader
+from lake.text import render
+from storage.errors import UsageError
+
+Rows = list[dict[str, Any]]
+
+
+async def _rows(
+    asked: Asked, report: str, question: Callable[[Reader], Rows], *, heavy: bool = False,
+    headers: Callable[[Rows], dict[str, str]] | None = None,
+) -> Response:  # fmt: skip
+    """Answer with rows; from memory where they were asked for since the last refresh."""
+    site, as_of = asked.site, asked.params.get("as_of")
+    key = (report, asked.caller.teams, *(f"{k}={v}" for k, v in asked.params.items()))
+    kept = site.recall(key)
+    if kept is None:
+        since = site.seen
+
+        def work(reader: Reader) -> tuple[bytes, dict[str, str]]:
+            found = question(reader)
+            return render(report, found, "json").encode(), headers(found) if headers else {}
+
+        kept = await site.ask(work, heavy=heavy or as_of is not None, as_of=as_of)
+        if report in CACHED:
+            site.remember(key, since, kept)
+    return json_response(kept[0], headers=kept[1])
+
+
+CACHED = ("usage", "stale", "growth", "quota", "backends", "team")
+"""Reports that change only when results are published."""
+
+
+async def usage(asked: Asked) -> Response:
+    """Stored files and bytes per group and backend."""
+    group, how = asked["group_by"], asked["attribution"]
+    return await _rows(
+        asked, "usage", lambda reader: scope.usage(
+            reader, asked.caller, group, asked["backend"], how, asked["depth"]
+        ), heavy=group == "prefix" and asked["depth"] != 1,
+    )  # fmt: skip
+
+
+async def stale(asked: Asked) -> Response:
+    """Files that nobody has touched."""
+    scope.unfiltered(asked.caller)
+    given = [asked[name] for name in ("days", "min_size", "backend", "limit")]
+    return await _rows(asked, "stale", lambda reader: reader.stale(*given), heavy=True)
+
+
+async def growth(asked: Asked) -> Response:
+    """Files and bytes per day."""
+    return await _rows(asked, "growth", lambda reader: scope.growth(
+        reader, asked.caller, asked["backend"], asked["period"], asked["by"], asked["forecast"]
+    ))  # fmt: skip
+
+
+async def quota(asked: Asked) -> Response:
+    """Quotas with what their teams own."""
+    return await _rows(
+        asked, "quota",
+        lambda reader: scope.quota(reader, asked.caller, asked["team"], asked["backend"]),
+    )  # fmt: skip
+
+
+async def backends(asked: Asked) -> Response:
+    """Every backend. Answers on a cold lake too: probes ask it."""
+    return await _rows(asked, "backends", lambda reader: scope.backends(reader, asked.caller))
+
+
+async def team(asked: Asked) -> Response:
+    """Who is in which team."""
+    return await _rows(asked, "team", lambda reader: scope.team(reader, asked.caller))
+
+
+async def user(asked: Asked) -> Response:
+    """What a user touched."""
+    who = asked.request.path_params["user_id"]
+    return await _rows(asked, "user", lambda reader: scope.user(
+        reader, asked.caller, who, asked["backend"], asked["limit"]
+    ), heavy=True)  # fmt: skip
+
+
+async def ledger(asked: Asked) -> Response:
+    """What arrived per node and hour."""
+    scope.unfiltered(asked.caller)
+    return await _rows(
+        asked, "ledger", lambda reader: reader.ledger(asked["node"], asked["hours"]), heavy=True
+    )
+
+
+async def diff(asked: Asked) -> Response:
+    """What changed between the ends of two days."""
+    if asked["day1"] > asked["day2"]:
+        raise ApiError(400, f"day1 {asked['day1']} is after day2 {asked['day2']}.",
+                       hint="Swap them.", param="day1")  # fmt: skip
+    return await _rows(asked, "diff", lambda reader: scope.diff(
+        reader, asked.caller, (asked["day1"], asked["day2"]), asked["by"], asked["depth"]
+    ), heavy=True)  # fmt: skip
+
+
+async def rules(asked: Asked) -> Response:
+    """Ownership rules with what they decide about."""
+    return await _rows(asked, "rule", lambda reader: scope.rules(reader, asked.caller), heavy=True)
+
+
+async def rule_preview(asked: Asked) -> Response:
+    """What a rule would take from other owners."""
+    scope.unfiltered(asked.caller)
+    if not asked["team"]:
+        raise UsageError("team is required: name the team that the prefix would belong to.")
+    prefix = asked["prefix"].strip("/")
+    return await _rows(asked, "rule", lambda reader: [
+        reader.rule_preview(asked["backend"], prefix, asked["team"])
+    ], heavy=True)  # fmt: skip
+
+
+async def audit_log(asked: Asked) -> Response:
+    """Who changed what."""
+    scope.unfiltered(asked.caller)
+    return await _rows(
+        asked, "audit-log", lambda reader: reader.audit_log(asked["limit"]), heavy=True
+    )
+
+
+_DEPTH = number("depth", 1, "Path segments of a prefix.", low=1, high=64)
+ROUTES = (
+    Route(
+        "GET",
+        "/api/v1/usage",
+        "usage",
+        "Stored files and bytes per group and backend, largest first",
+        usage,
+        params=(
+            choice("group_by", "user", GROUPS, "What a row is about."),
+            BACKEND,
+            choice(
+                "attribution",
+                "owner",
+                ATTRIBUTIONS,
+                "owner: what is stored, by owner. access: what the group ever touched.",
+            ),
+            _DEPTH,
+            AS_OF,
+        ),
+        answer="usage",
+    ),
+    Route(
+        "GET",
+        "/api/v1/stale",
+        "stale",
+        "Files that nobody has touched, largest first",
+        stale,
+        params=(
+            whole_days("days", STALE_DAYS, "Not touched for so many days."),
+            SIZE,
+            BACKEND,
+            number("limit", STALE_LIMIT, "At most so many rows; 0 = no limit."),
+            AS_OF,
+        ),
+        answer="stale",
+    ),
+    Route(
+        "GET",
+        "/api/v1/growth",
+        "growth",
+        "Files and bytes at the end of each day",
+        growth,
+        params=(
+            BACKEND,
+            days("period", 30, "So many days back, `30` or `30d`; 0 = whole history."),
+            choice("by", "", ("", "backend", "team"), "One row a day and backend, or team."),
+            days("forecast", 0, "Go on for so many days."),
+            AS_OF,
+        ),
+        answer="growth",
+    ),
+    Route(
+        "GET",
+        "/api/v1/quota",
+        "quota",
+        "Quotas with what their teams own",
+        quota,
+        params=(
+            text("team", "Only this team.", names="team"),
+            BACKEND,
+        ),
+        answer="quota",
+    ),
+    Route(
+        "GET",
+        "/api/v1/user/{user_id}",
+        "user",
+        "What one user touched, newest first",
+        user,
+        params=(
+            BACKEND,
+            number("limit", 0, "At most so many rows; 0 = all."),
+            AS_OF,
+        ),
+        answer="user",
+        path_params=("user_id",),
+    ),
+    Route(
+        "GET",
+        "/api/v1/backends",
+        "backends",
+        "Every backend: size, state of its crawl, coverage",
+        backends,
+        params=(AS_OF,),
+        answer="backends",
+        opened_by="backends",
+    ),
+    Route("GET", "/api/v1/team", "team", "Who is in which team", team, answer="team"),
+    Route(
+        "GET",
+        "/api/v1/ledger",
+        "ledger",
+        "What arrived per node and landing hour, and what is missing",
+        ledger,
+        params=(
+            text("node", "Only this node."),
+            number("hours", 24, "So many landing hours back.", low=1, high=876_000),
+        ),
+        answer="ledger",
+    ),
+    Route(
+        "GET",
+        "/api/v1/diff",
+        "diff",
+        "What changed from the end of one day to the end of another",
+        diff,
+        params=(
+            day("day1", "The first day, YYYY-MM-DD."),
+            day("day2", "The last day, YYYY-MM-DD."),
+            choice("by", "team", ("team", "prefix", "backend"), "What a row is about."),
+            _DEPTH,
+        ),
+        answer="diff",
+    ),
+    Route(
+        "GET",
+        "/api/v1/rules",
+        "rules",
+        "Ownership rules with what they decide about",
+        rules,
+        answer="rule",
+    ),
+    Route(
+        "GET",
+        "/api/v1/rules/preview",
+        "rule_preview",
+        "What a rule would take from other owners",
+        rule_preview,
+        params=(
+            text("backend", "The backend.", names="backend", required=True),
+            text("prefix", "Whole path segments."),
+            text("team", "The team it would belong to.", required=True),
+        ),
+        answer="rule",
+    ),
+    Route(
+        "GET",
+        "/api/v1/audit_log",
+        "audit_log",
+        "Changes of quotas, teams and rules, newest first",
+        audit_log,
+        right="work",
+        params=(number("limit", 100, "At most so many rows; 0 = all."),),
+        answer="audit_log",
+    ),
+)

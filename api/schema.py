@@ -1,0 +1,168 @@
+"""JSON schemas of bodies and answers, for OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from storage.units import MAX_BYTES
+
+Schema = dict[str, Any]
+TEXT: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer", "format": "int64"}
+COUNT: Schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_BYTES}
+NUMBER: Schema = {"type": "number"}
+FLAG: Schema = {"type": "boolean"}
+INSTANT: Schema = {"type": "string", "format": "date-time"}
+DAY: Schema = {"type": "string", "format": "date"}
+NAME: Schema = {
+    "type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[ -~\u00A1-\uD7FF]+$",
+}  # fmt: skip
+SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
+
+
+def maybe(schema: Schema) -> Schema:
+    """The schema, or null."""
+    return {**schema, "type": [schema["type"], "null"]}
+
+
+def row(required: dict[str, Schema], **optional: Schema) -> Schema:
+    """An object with these keys and no others."""
+    return {
+        "type": "object", "properties": {**required, **optional}, "required": list(required),
+        "additionalProperties": False,
+    }  # fmt: skip
+
+
+def rows(required: dict[str, Schema], **optional: Schema) -> Schema:
+    """An array of such objects."""
+    return {"type": "array", "items": row(required, **optional)}
+
+
+ERROR = row({
+    "error": row({
+        "status": {"type": "integer"}, "code": TEXT, "message": TEXT, "hint": TEXT, "param": TEXT,
+    }),
+})  # fmt: skip
+_LIST_STATE = {"type": "string"}
+_BACKEND_STATE = {"type": "string"}
+EVENT: Schema = {
+    "type": "object",
+    "properties": {
+        "ts": {"type": "string", "description": "RFC 3339; stamped by the server when missing."},
+        "user": TEXT, "backend": TEXT, "path": TEXT,
+        "op": {"type": "string", "examples": ["read", "write", "stat", "list", "agent"]},
+        "bytes_read": COUNT, "bytes_written": COUNT, "count": COUNT,
+        "weight": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e12},
+        "cache_hit": FLAG, "node": TEXT, "latency_ms": {"type": "number", "maximum": 1e12},
+        "error": TEXT, "ts_open": TEXT, "uid": INTEGER | {"minimum": -MAX_BYTES,
+                                                          "maximum": MAX_BYTES},
+        "job": TEXT, "pod": TEXT, "seq": COUNT, "boot": TEXT, "bytes_hit": COUNT,
+        "bytes_miss": COUNT, "kernel_cached": FLAG, "size": COUNT,
+        "backends": {"type": "array", "items": TEXT}, "drops": COUNT,
+    },
+}  # fmt: skip
+_KEY_VALUE: Schema = {
+    "type": "object",
+    "properties": {
+        "key": TEXT,
+        "value": {"type": "object", "properties": {"stringValue": TEXT, "boolValue": FLAG}},
+    },
+}
+BODIES: dict[str, dict[str, Schema]] = {
+    "quota_body": {"application/json": row(
+        {"team_name": NAME}, backend_name=NAME | {"minLength": 0, "pattern": r"^[ -~]*$"},
+        soft_limit=COUNT, hard_limit=COUNT,
+        grace={"type": "string", "pattern": "^([1-9][0-9]{0,3}[smhd])?$"},
+    ) | {"additionalProperties": True}},
+    "member_body": {"application/json": row(
+        {"user_id": NAME, "team_name": NAME}, since=INSTANT,
+    ) | {"additionalProperties": True}},
+    "rule_body": {"application/json": row(
+        {"backend": NAME, "team": NAME}, prefix={"type": "string", "pattern": r"^[ -~]*$"},
+    ) | {"additionalProperties": True}},
+    "members_csv": {
+        "text/csv": {"type": "string", "examples": ["user_id,team_name\nann,vision\n"]},
+    },
+    "events": {
+        "application/json": {"type": ["array", "null"], "items": EVENT},
+        "application/x-ndjson": {"type": "string", "examples": ['{"op":"read"}\n']},
+    },
+    "otlp_logs": {"application/json": {
+        "type": "object",
+        "properties": {"resourceLogs": {"type": "array", "items": {
+            "type": "object",
+            "properties": {
+                "resource": {"type": "object", "properties": {
+                    "attributes": {"type": "array", "items": _KEY_VALUE}}},
+                "scopeLogs": {"type": "array", "items": {"type": "object", "properties": {
+                    "logRecords": {"type": "array", "items": {"type": "object", "properties": {
+                        "timeUnixNano": {"type": "string", "pattern": "^[0-9]{1,19}$"},
+                        "observedTimeUnixNano": {"type": "string", "pattern": "^[0-9]{1,19}$"},
+                        "attributes": {"type": "array", "items": _KEY_VALUE},
+                    }}},
+                }}},
+            },
+        }}},
+    }},
+}  # fmt: skip
+ANSWERS: dict[str, Schema] = {
+    "usage": rows({
+        "group_name": TEXT, "backend_name": TEXT, "file_count": COUNT, "total_bytes": COUNT,
+        "last_access": INSTANT, "bytes_read": COUNT, "read_count": COUNT, "write_count": COUNT,
+        "bytes_written": COUNT, "touched_bytes": COUNT,
+    }),
+    "stale": rows({
+        "backend_name": TEXT, "path": TEXT, "size_bytes": COUNT, "last_modified": INSTANT,
+        "last_access": INSTANT, "evidence": TEXT, "coverage": SHARE, "owner": TEXT,
+    }),
+    "growth": rows({
+        "date": DAY, "total_bytes": COUNT, "file_count": COUNT, "added_bytes": COUNT,
+        "removed_bytes": COUNT,
+    }, backend_name=TEXT, team_name=TEXT, low_bytes=INTEGER, high_bytes=INTEGER),
+    "quota": rows({
+        "ID": COUNT, "TeamName": TEXT, "BackendName": TEXT, "SoftLimit": COUNT, "HardLimit": COUNT,
+        "current_usage": COUNT, "usage_percent": NUMBER, "exceeded": FLAG, "soft_exceeded": FLAG,
+        "status": {"type": "string", "enum": ["OK", "WARNING", "EXCEEDED"]},
+        "grace_until": maybe(INSTANT),
+    }),
+    "user": rows({
+        "BackendName": TEXT, "Path": TEXT, "UserID": TEXT, "Date": DAY, "ReadCount": COUNT,
+        "BytesRead": COUNT, "LastAccess": INSTANT, "WriteCount": COUNT, "BytesWritten": COUNT,
+    }),
+    "backends": rows({
+        "name": TEXT, "type": TEXT, "file_count": COUNT, "total_bytes": COUNT,
+        "state": _BACKEND_STATE, "crawled_at": maybe(INSTANT), "coverage": SHARE,
+    }),
+    "team": rows({"user_id": TEXT, "team_name": TEXT, "since": maybe(INSTANT)}),
+    "rule": rows({
+        "backend": TEXT, "prefix": TEXT, "team": TEXT, "since": maybe(INSTANT), "files": COUNT,
+        "bytes": COUNT,
+    }),
+    "ledger": rows({
+        "node": TEXT, "hour": TEXT, "events": COUNT, "objects": COUNT, "gaps": COUNT,
+        "duplicates": COUNT, "late_seconds": NUMBER, "quarantined": COUNT, "drops": COUNT,
+    }),
+    "diff": rows({
+        "group": TEXT, "backend": TEXT, "added_files": COUNT, "added_bytes": COUNT,
+        "removed_files": COUNT, "removed_bytes": COUNT, "changed_bytes": INTEGER,
+    }),
+    "audit_log": rows({
+        "at": INSTANT, "who": TEXT, "action": TEXT, "object": TEXT, "before": TEXT, "after": TEXT,
+    }),
+    "done": row(
+        {"status": {"type": "string", "enum": ["ok"]}}, new=COUNT, members=COUNT, note=TEXT,
+    ),
+    "ingested": row({"accepted": COUNT, "quarantined": COUNT}),
+    "exported": row({}, partialSuccess=row({"rejectedLogRecords": TEXT, "errorMessage": TEXT})),
+    "run": row({
+        "status": {"type": "string", "enum": ["requested", "running", "ok", "partial", "error",
+                                              "interrupted"]},
+        "run_id": TEXT,
+    }, kind=TEXT, who=TEXT, requested_at=INSTANT, ended_at=maybe(INSTANT),
+       backends={"type": "array", "items": {"type": "object"}}, failed={"type": "object"},
+       error=TEXT),
+    "document": {"type": "object"},
+    "health": row({
+        "status": {"type": "string", "enum": ["ok", "degraded"]}, "checks": {"type": "object"},
+    }),
+}  # fmt: skip

@@ -1,0 +1,72 @@
+"""The process around the application: the socket, the signals, a stop within five seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import uvicorn
+
+from api.app import make_app
+from api.protocol import Protocol
+from storage.config import Config
+from storage.errors import ConfigError
+
+STOP_SECONDS = 4
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 2048
+log = logging.getLogger("warpdrive.api")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, whose signals end the loop and not the process."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], Any]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say that requests are answered, once they are."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT; the exit code is the command's."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ConfigError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        found = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}: name another address "
+                          "with --addr.") from None  # fmt: skip
+    found.setblocking(False)
+    return found
+
+
+def run(configs: Mapping[str, Config], sock: socket.socket, ready: Callable[[], Any]) -> None:
+    """Serve until a signal; `ready` is called when requests are answered."""
+    settings = uvicorn.Config(
+        make_app(configs), http=Protocol, ws="none", lifespan="on", log_config=None,
+        access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS, proxy_headers=False,
+    )  # fmt: skip
+    server = _Server(settings, ready)
+    with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
+        runner.run(server.serve(sockets=[sock]))
+    if not server.started:
+        raise ConfigError("the server did not start: the log says why.")

@@ -1,0 +1,240 @@
+# ruff: noqa: INP001 - a script, not a package
+"""Load the REST server on loopback: `make bench-api`. The peer is `bench/bare.py`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import report
+
+ROOT = Path(__file__).resolve().parents[1]
+TICK = os.sysconf("SC_CLK_TCK")
+CONNECTIONS = 4
+ROUNDS = 3
+SECONDS = 4.0
+WARM_UP_SECONDS = 0.5
+GO_EVENTS_A_SECOND = {1000: 249_000, 100: 158_000}
+CONFIG = """
+lake: {root: ./lake}
+telemetry: {landing: ./landing}
+backends: []
+"""
+
+
+def event(i: int, rng: random.Random) -> dict[str, Any]:
+    """An event as an agent with the http sink sends it, of realistic length."""
+    return {
+        "ts": f"2026-11-24T10:{i // 60 % 60:02d}:{i % 60:02d}.{rng.randrange(10**6):06d}Z",
+        "user": f"user{rng.randrange(200)}", "backend": "training",
+        "path": f"datasets/set-{rng.randrange(50)}/part-{rng.randrange(10**5):05d}/"
+        f"img_{rng.randrange(10**7):08d}.jpg",
+        "op": "read", "bytes_read": rng.randrange(10**7), "cache_hit": bool(i % 2),
+        "node": f"gpu-{i % 9}", "latency_ms": round(rng.random() * 10, 3),
+    }  # fmt: skip
+
+
+def request(body: bytes) -> bytes:
+    """One POST as bytes, so that the client costs next to nothing."""
+    return (
+        b"POST /api/v1/ingest HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+
+
+def bodies(count: int, batch: int) -> list[bytes]:
+    """Different batches, encoded before the clock starts."""
+    rng = random.Random(batch)
+    return [
+        json.dumps([event(i, rng) for i in range(batch)], separators=(",", ":")).encode()
+        for _ in range(count)
+    ]
+
+
+@dataclass
+class Load:
+    """What one measured window saw."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    latencies: list[float] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def ours(folder: Path, config: str = CONFIG) -> Iterator[tuple[int, int]]:
+    """A fresh server of ours: pid and port."""
+    (folder / "warpdrive.yaml").write_text(config)
+    command = [sys.executable, "-m", "cli", "serve", "--config", str(folder / "warpdrive.yaml"),
+               "--addr", "127.0.0.1:0"]  # fmt: skip
+    with process(command) as (pid, lines):
+        for line in lines:
+            if line.startswith("Backends"):
+                break
+            port = int(line.rsplit(":", 1)[1]) if line.startswith("Listening") else 0
+            found = port or locals().get("found", 0)
+        yield pid, int(found)
+
+
+@contextlib.contextmanager
+def bare(folder: Path) -> Iterator[tuple[int, int]]:
+    """A fresh server of the peer's."""
+    (folder / "bodies").mkdir()
+    command = [sys.executable, str(ROOT / "bench" / "bare.py"), str(folder / "bodies")]
+    with process(command) as (pid, lines):
+        yield pid, int(next(lines))
+
+
+@contextlib.contextmanager
+def process(command: Sequence[str]) -> Iterator[tuple[int, Iterator[str]]]:
+    """A child, ended by its own pid."""
+    child = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert child.stdout
+    try:
+        yield child.pid, iter(child.stdout)
+    finally:
+        child.terminate()
+        child.wait()
+        child.stdout.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, its threads included, its children not."""
+    parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(parts[11]) + int(parts[12])) / TICK
+
+
+def rss_mb(pid: int) -> float:
+    """Memory of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"process {pid} has ended")
+
+
+def drive(pid: int, port: int, posts: Sequence[bytes], seconds: float) -> Load:
+    """Four connections that post one batch after the other; the server's CPU meanwhile."""
+    _post_all(port, posts, WARM_UP_SECONDS)
+    before, begin = cpu_seconds(pid), time.perf_counter()
+    found = _post_all(port, posts, seconds)
+    found.seconds = time.perf_counter() - begin
+    found.cpu_seconds = cpu_seconds(pid) - before
+    return found
+
+
+def _post_all(port: int, posts: Sequence[bytes], seconds: float) -> Load:
+    total = Load()
+    lock = threading.Lock()
+    end = time.perf_counter() + seconds
+
+    def one(number: int) -> None:
+        times = []
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            i = number
+            while time.perf_counter() < end:
+                started = time.perf_counter()
+                sock.sendall(posts[i % len(posts)])
+                _answer(sock)
+                times.append(time.perf_counter() - started)
+                i += CONNECTIONS
+        with lock:
+            total.latencies += times
+            total.requests += len(times)
+
+    threads = [threading.Thread(target=one, args=(n,)) for n in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return total
+
+
+def _answer(sock: socket.socket) -> bytes:
+    """The body of a 200. Raises RuntimeError for any other answer."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _received(sock)
+    head, _, body = data.partition(b"\r\n\r\n")
+    if b" 200 " not in head.split(b"\r\n", 1)[0]:
+        raise RuntimeError(data.decode("utf-8", "replace"))
+    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+    while len(body) < length:
+        body += _received(sock)
+    return body
+
+
+def _received(sock: socket.socket) -> bytes:
+    part = sock.recv(1 << 20)
+    if not part:
+        raise RuntimeError("the server closed the connection")
+    return part
+
+
+def ingest_rows(batch: int, goal_us: float) -> list[report.Row]:
+    """Events a second against the bare handler, and CPU per event."""
+    posts = [request(body) for body in bodies(40, batch)]
+    rates: dict[str, list[float]] = {"ours": [], "bare": []}
+    cost: dict[str, list[float]] = {"ours": [], "bare": []}
+    for _ in range(ROUNDS):
+        for name, start in (("ours", ours), ("bare", bare)):
+            with (
+                tempfile.TemporaryDirectory(dir=ROOT) as folder,
+                start(Path(folder)) as (pid, port),
+            ):
+                load = drive(pid, port, posts, SECONDS)
+            events = load.requests * batch
+            rates[name].append(events / load.seconds)
+            cost[name].append(load.cpu_seconds / events * 1e6)
+    job = f"batches of {batch}, {CONNECTIONS} connections, durable before the 200"
+    mean = {name: statistics.mean(values) for name, values in rates.items()}
+    return [
+        report.row(
+            f"ingest-{batch}", job, "events/s", rates["ours"], peer=rates["bare"],
+            peer_name="bare ASGI handler", value=mean["ours"] / mean["bare"], goal=0.5,
+            limit="CPU: decoding, compressing and one more sync (of the folder) per group",
+        ),
+        report.row(
+            f"ingest-{batch}-2", "server CPU per event", "us", cost["ours"], peer=cost["bare"],
+            peer_name="bare ASGI handler", value=statistics.mean(cost["ours"]), goal=goal_us,
+            op="<=", limit="CPU",
+        ),
+        report.row(
+            f"ingest-{batch}-go", "the Go version, in memory, another day", "events/s",
+            rates["ours"], peer=[GO_EVENTS_A_SECOND[batch]], peer_name="Go version",
+        ),
+    ]  # fmt: skip
+
+
+def main() -> int:
+    """Run the jobs named, or all."""
+    jobs = {
+        "ingest-1000": lambda: ingest_rows(1000, 4.0),
+        "ingest-100": lambda: ingest_rows(100, 10.0),
+    }
+    parser = argparse.ArgumentParser()
+    parser.add_argument("jobs", nargs="*", default=list(jobs))
+    given = parser.parse_args()
+    rows = [row for name in given.jobs for row in jobs[name]()]
+    return report.publish("api", rows)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,80 @@
+"""The process behind `warpdrive serve`: orders on stdin, one JSON line each, answers on stdout.
+
+It stays for the next order: importing the orchestrator takes longer than most runs. It ends when
+the server does, and after a while without orders.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import sys
+from contextlib import suppress
+from typing import Any
+
+from pipelines import commands
+from storage.config import Config
+from storage.errors import WarpdriveError
+
+IDLE_SECONDS = 300
+MAX_RUNS = 500
+log = logging.getLogger("warpdrive.worker")
+Row = dict[str, Any]
+
+
+def work(config: Config) -> None:
+    """Carry out orders until stdin ends."""
+    # Whatever a library prints must not be taken for an answer.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    orders = os.fdopen(os.dup(0), "rb", buffering=0)
+    for _ in range(MAX_RUNS):
+        ready, _, _ = select.select([orders], [], [], IDLE_SECONDS)
+        line = orders.readline() if ready else b""
+        if not line:
+            return
+        answers.write(json.dumps(carry_out(config, json.loads(line))) + "\n")
+        answers.flush()
+
+
+def carry_out(config: Config, order: Row) -> Row:
+    """One order: `{"state", "detail"}`. What is our own bug is in the log with its traceback."""
+    try:
+        return _crawl(config, order) if order["kind"] == "crawl" else _ingest(config)
+    except WarpdriveError as error:
+        return {"state": "error", "detail": {"error": str(error)}}
+    except Exception as error:
+        log.exception("%s failed", order["kind"])
+        return {"state": "error", "detail": {"error": f"internal error: {type(error).__name__}"}}
+
+
+def _ingest(config: Config) -> Row:
+    commands.ingest(config, ())
+    commands.refresh(config, None, rebuild=False)
+    return {"state": "ok", "detail": {}}
+
+
+def _crawl(config: Config, order: Row) -> Row:
+    """Ingest, crawl, publish: afterwards the reports have everything that had landed."""
+    commands.ingest(config, ())
+    rows = commands.crawl(
+        config, order.get("backend", ""), None, allow_removal=order.get("allow_removal", False)
+    )
+    commands.refresh(config, None, rebuild=False)
+    failed = {row["backend"]: row["error"] for row in rows if row["state"] == "failed"}
+    state = "ok" if not failed else "error" if len(failed) == len(rows) else "partial"
+    detail: Row = {"backends": rows}
+    if failed:
+        named = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        detail |= {"failed": failed, "error": f"crawl failed for {named}"}
+    return {"state": state, "detail": detail}
+
+
+def main(config: Config) -> None:
+    """The child's entry: `python -m pipelines.run worker --config F`."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    os.umask(0o027)
+    with suppress(KeyboardInterrupt):  # the server stops; what was under way is taken up again
+        work(config)
