@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
+from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from lake import control, publish, results, world
+from lake.cursor import Key
+from lake.largest import behind, page
 from lake.metrics import diff
 from lake.metrics.access import coverage
 from lake.metrics.ledger import by_node_and_hour
@@ -16,6 +18,7 @@ from lake.metrics.ownership import below
 from lake.metrics.usage import prefix
 from lake.schemas import AGENTS, AUDIT_LOG, LEDGER, STALE_INDEX
 from lake.store import Lake
+from lake.world import World
 from storage.config import Config
 from storage.units import format_instant
 
@@ -30,11 +33,14 @@ class Ask:
 
     def __init__(self, config: Config, as_of: dt.datetime, versions: dict[str, int]) -> None:
         self._lake = Lake(config.lake.root)
+        self._read = self._lake.at(versions) if versions else self._lake
         self._policy = world.policy(config)
         self._as_of = as_of
-        read = self._lake.at(versions) if versions else self._lake
-        self._world = world.at(read, self._policy, as_of)
         self._index_version = versions.get(STALE_INDEX.name)
+
+    @cached_property
+    def _world(self) -> World:
+        return world.at(self._read, self._policy, self._as_of)
 
     def documents(self) -> dict[str, list[Row]]:
         """All published documents as they would be at as-of."""
@@ -42,17 +48,31 @@ class Ask:
         made = publish.documents(found, self._world.members, self._as_of)
         return {name: rows(frame) for name, frame in made.items()}
 
-    def stale(self, days: int, min_size: int, backend: str, limit: int) -> list[Row]:
-        """Rows of stale_index with `coverage`, not touched for `days`."""
+    def stale(
+        self, days: int, min_size: int, backend: str, limit: int, after: Key | None = None
+    ) -> list[Row]:
+        """Rows of stale_index with `coverage`, not touched for `days`; behind the key `after`."""
         window = dt.timedelta(days=days)
-        cover = coverage(self._world.agents, self._as_of, window or results.COVERAGE_WINDOW)
-        found = self._index().filter(
-            pl.col("last_access_at") < self._as_of - window, pl.col("size_bytes") >= min_size
-        )
-        if backend not in ("", "all"):
-            found = found.filter(pl.col("backend") == backend)
-        kept = found.head(limit) if limit else found
-        return rows(kept.collect().join(cover, on="backend", how="left", maintain_order="left"))
+        where = self._stale(days, min_size, backend)
+        if self._index_version is None:
+            found = self._index().filter(where, True if after is None else behind(after))
+            kept = (found.head(limit) if limit else found).collect()
+        else:
+            how = {"after": after, "min_size_bytes": min_size}
+            kept = page(self._read, self._index_version, where, limit, **how)
+        cover = coverage(self._read.scan(AGENTS), self._as_of, window or results.COVERAGE_WINDOW)
+        return rows(kept.join(cover, on="backend", how="left", maintain_order="left"))
+
+    def stale_total(self, days: int, min_size: int, backend: str) -> Row:
+        """How many files `stale` has in all, and their bytes."""
+        found = self._index().filter(self._stale(days, min_size, backend))
+        sums = found.select(files=pl.len(), bytes=pl.col("size_bytes").sum())
+        return sums.collect(engine="streaming").row(0, named=True)
+
+    def _stale(self, days: int, min_size: int, backend: str) -> pl.Expr:
+        long_ago = pl.col("last_access_at") < self._as_of - dt.timedelta(days=days)
+        here = pl.col("backend") == backend if backend not in ("", "all") else pl.lit(value=True)
+        return long_ago & (pl.col("size_bytes") >= min_size) & here
 
     def prefixes(self, attribution: str, depth: int) -> list[Row]:
         """Rows of usage by the first `depth` path segments."""
@@ -121,11 +141,9 @@ class Ask:
     def _index(self) -> pl.LazyFrame:
         if self._index_version is None:
             return world.stale_index(self._world).lazy()
-        index = self._lake.scan(STALE_INDEX, self._index_version)
-        return index.sort(["size_bytes", "backend", "path"], descending=[True, False, False])
+        return self._read.scan(STALE_INDEX, self._index_version)
 
 
 def rows(frame: pl.DataFrame) -> list[Row]:
     """Rows as the published documents have them."""
-    found: list[Row] = json.loads(publish.as_json(frame))
-    return found
+    return publish.as_rows(frame)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import obstore
 import polars as pl
@@ -191,13 +191,17 @@ def _swap(
 
 def as_json(frame: pl.DataFrame) -> bytes:
     """Rows as a JSON array: instants RFC 3339 with Z, days YYYY-MM-DD."""
+    return json.dumps(as_rows(frame), separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def as_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows as a document has them."""
     instants = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime)]
     days = [name for name, dtype in frame.schema.items() if dtype == pl.Date]
-    texts = frame.with_columns(
+    return frame.with_columns(
         pl.col(instants).dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ"),
         pl.col(days).dt.to_string("%Y-%m-%d"),
-    )
-    return json.dumps(texts.to_dicts(), separators=(",", ":"), ensure_ascii=False).encode()
+    ).to_dicts()
 
 
 def _tidy(store: ObjectStore, now: Generation, at: dt.datetime) -> None:

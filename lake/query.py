@@ -15,6 +15,7 @@ from typing import Any
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import TableNotFoundError
 
+from lake.cursor import Key
 from lake.published import Generation
 from lake.sql import quoted
 from storage.errors import LakeError, first_line
@@ -40,14 +41,16 @@ class Query:
         self._versions = generation.versions
         self._as_of = as_of
 
-    def stale(self, days: int, min_size: int, backend: str, limit: int) -> list[Row]:
+    def stale(
+        self, days: int, min_size: int, backend: str, limit: int, after: Key | None = None
+    ) -> list[Row]:
         """Rows of stale_index with `coverage`, not touched for `days`, largest first."""
         before = self._as_of - dt.timedelta(days=days)
         found = self._rows(
             "select backend, path, file_id, size_bytes, "
             f"{_us('last_modified_at')}, {_us('last_access_at')}, evidence, owner, owner_source, "
             f"team from stale_index where last_access_at < {_at(before)} "
-            f"and size_bytes >= {min_size}{_only('backend', backend)} "
+            f"and size_bytes >= {min_size}{_only('backend', backend)}{_behind(after)} "
             f"order by size_bytes desc, backend, path{_limit(limit)}",
             ("stale_index",),
         )
@@ -251,6 +254,14 @@ def _at(at: dt.datetime) -> str:
 
 def _only(column: str, value: str) -> str:
     return "" if value in ("", "all") else f" and {column} = {quoted(value)}"
+
+
+def _behind(key: Key | None) -> str:
+    if key is None:
+        return ""
+    size, backend, path = key.size_bytes, quoted(key.backend), quoted(key.path)
+    tied = f"backend > {backend} or (backend = {backend} and path > {path})"
+    return f" and (size_bytes < {size} or (size_bytes = {size} and ({tied})))"
 
 
 def _limit(limit: int) -> str:

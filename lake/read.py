@@ -1,17 +1,24 @@
 """The read model: each question a reader may ask, answered from the published results.
 
-Questions that no published document answers go to the engine (`lake.ask`), imported only then.
-Rows have the columns of the result tables; instants and days are texts.
+Usage, growth, quota, teams, backends and the usual stale list come from published documents, with
+the standard library only: a cold start of 0.1 s, below 5 ms in a process that has read them
+before. Questions that no document answers (another stale window, a deeper prefix, one user, what
+changed) go to the engine (`lake.ask`), imported only then; in a server each is answered from
+memory from the second time on, until the next generation. The ledger and the audit log are read
+anew each time. Rows have the columns of the result tables; instants and days are texts. Callers
+leave them as they are: rows are shared.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from typing import Any
 
 from lake import published
+from lake.cursor import key as key_of
 from storage import clock
 from storage.config import Config
 from storage.errors import UnknownNameError, UsageError
@@ -63,15 +70,31 @@ class Reader:
 
     def stale(
         self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "",
-        limit: int = STALE_LIMIT,
+        limit: int = STALE_LIMIT, after: str = "",
     ) -> list[Row]:  # fmt: skip
-        """Files not touched for `days`, largest first. `limit` 0 is no limit."""
+        """Files not touched for `days`, largest first, ties by backend and path.
+
+        `limit` 0 is no limit. `after`: `lake.cursor.cursor` of the last row of the page before.
+        The default question comes from a document; any other one reads a few thousand rows of
+        the index. Raises UsageError for a cursor that is none.
+        """
         self.known_backend(backend)
-        if (days, min_size, backend) == (STALE_DAYS, 0, "") and 0 < limit <= STALE_LIMIT:
+        behind = key_of(after)
+        default = (days, min_size, backend, after) == (STALE_DAYS, 0, "", "")
+        if default and 0 < limit <= STALE_LIMIT:
             rows = self._document("stale")[:limit]
             cover = {row["name"]: row["coverage"] for row in self._document("backends")}
             return [row | {"coverage": cover.get(row["backend"])} for row in rows]
-        return self._asked("stale", days, min_size, backend, limit)
+        return self._asked("stale", days, min_size, backend, limit, behind)
+
+    def stale_total(self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "") -> Row:
+        """How many files `stale` has in all, and their bytes: `files`, `bytes`.
+
+        Reads two numbers of every file the first time, then answers from memory.
+        """
+        self.known_backend(backend)
+        asked = (days, min_size, backend)
+        return self._kept("total", *asked, make=lambda: [self._ask().stale_total(*asked)])[0]
 
     def growth(
         self, backend: str = "", period_days: int = 30, by: str = "", forecast_days: int = 0
@@ -81,6 +104,10 @@ class Reader:
         `by`: backend, team, or empty for one row a day over all. `forecast_days` more rows of
         each series follow, with `low_bytes` and `high_bytes`.
         """
+        asked = (backend, period_days, by, forecast_days)
+        return self._kept("growth", *asked, make=lambda: self._growth(*asked))
+
+    def _growth(self, backend: str, period_days: int, by: str, forecast_days: int) -> list[Row]:
         name = "growth-team" if by == "team" else "growth-backend"
         points = self._of_backend(self._document(name), backend)
         if self.as_of is None or not points:
@@ -134,7 +161,8 @@ class Reader:
         self._check(by, ("team", "prefix", "backend"), "group")
         if first > last:
             raise UsageError(f"the first day {first} is after the second, {last}: swap them.")
-        return self._ask().diff(first, last, by, depth)
+        asked = (first, last, by, depth)
+        return self._kept("diff", *asked, make=lambda: self._ask().diff(*asked))
 
     def rules(self) -> list[Row]:
         """Every ownership rule with the files and bytes it decides about."""
@@ -176,8 +204,21 @@ class Reader:
         return self._generation.rows(name)
 
     def _asked(self, question: str, *args: Any) -> list[Row]:
-        """The answer as SQL; of the metrics' own code for another as-of or a missing table."""
-        if not self._elsewhen and self.as_of and "stale_index" in self._generation.versions:
+        """The answer of the engine, from memory where this generation was asked the same."""
+        return self._kept(question, *args, make=lambda: self._made(question, args))
+
+    def _kept(self, *asked: Hashable, make: Callable[[], list[Row]]) -> list[Row]:
+        if self._elsewhen:
+            return make()
+        return self._generation.answers.of(asked, make)
+
+    def _made(self, question: str, args: tuple[Any, ...]) -> list[Row]:
+        """As SQL; by the metrics' own code for another as-of or a missing table.
+
+        Where that code is loaded already, as in a server, it finds the top of the index faster.
+        """
+        published = not self._elsewhen and self.as_of and "stale_index" in self._generation.versions
+        if published and self.as_of and not (question == "stale" and "polars" in sys.modules):
             from lake.query import NoTableError, Query
 
             query = Query(self._config.lake.root, self._generation, self.as_of)

@@ -39,7 +39,8 @@ REFRESH = "refresh"
 KEPT_HANDLES = 64
 Where = Mapping[str, str | int | Sequence[str]]
 App = tuple[str, int]
-_opened: dict[tuple[str, int], DeltaTable] = {}
+Identity = tuple[str, int, int]
+_opened: dict[Identity, DeltaTable] = {}
 
 
 class SupersededError(LakeError):
@@ -94,11 +95,20 @@ class Lake:
             return pl.LazyFrame(schema=table.schema)
         return pl.scan_delta(handle).select(table.schema.names())
 
+    def identity(self, table: Table, version: int) -> Identity:
+        """What tells a version of a table from any other, also of a lake made anew in its place."""
+        log = Path(self.uri(table)) / "_delta_log" / f"{version:020d}.json"
+        try:
+            made = 0 if "://" in self.root else log.stat().st_mtime_ns
+        except OSError:  # let go by a checkpoint
+            made = 0
+        return self.uri(table), version, made
+
     def _opened(self, table: Table, version: int) -> DeltaTable | None:
         """A handle at a version; kept, since a version never changes."""
         if version < 0:
             return None
-        key = (self.uri(table), version)
+        key = self.identity(table, version)
         if key not in _opened:
             handle = self.open(table)
             if handle is None:
