@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +23,9 @@ from storage.objectstore import first_line
 if TYPE_CHECKING:
     from obstore import UpdateVersion
     from obstore.store import ObjectStore
+
+MODE = 0o640
+"""Of what is written on local disk: its group may read it, others may not."""
 
 
 class Tagged(NamedTuple):
@@ -56,7 +59,9 @@ def write_if_unchanged(store: ObjectStore, name: str, data: bytes, before: Tagge
         if before is None:
             obstore.put(store, name, data, mode="create", use_multipart=False)
         else:
-            known: UpdateVersion = {"e_tag": before.e_tag, "version": before.version}
+            known: UpdateVersion = {"e_tag": before.e_tag}
+            if before.version is not None:
+                known["version"] = before.version
             obstore.put(store, name, data, mode=known, use_multipart=False)
     except (AlreadyExistsError, PreconditionError, FileNotFoundError):
         # object_store tries again by itself: the first try may have been ours and have landed.
@@ -70,6 +75,14 @@ def write_if_unchanged(store: ObjectStore, name: str, data: bytes, before: Tagge
 
 def create(store: ObjectStore, name: str) -> bool:
     """Make an empty object; False where it is there already. Raises BackendError."""
+    if isinstance(store, LocalStore):
+        path = Path(str(store.prefix)) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL, MODE))
+        except FileExistsError:
+            return False
+        return True
     try:
         obstore.put(store, name, b"", mode="create", use_multipart=False)
     except AlreadyExistsError:
@@ -111,7 +124,7 @@ def _swap_local(path: Path, data: bytes, before: Tagged | None) -> bool:
 def _locked(path: Path) -> Iterator[None]:
     """One writer of `path` at a time; the lock goes with the process that holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, MODE)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -123,15 +136,16 @@ def _rename_into(path: Path, data: bytes) -> None:
     """The whole object or nothing, and on disk before it is there under its name."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, staged = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        staged = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(staged).replace(path)
+            staged.replace(path)
         except BaseException:
-            Path(staged).unlink(missing_ok=True)
+            staged.unlink(missing_ok=True)
             raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
