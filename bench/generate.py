@@ -22,9 +22,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from lake import state
+from lake.buckets import DEFAULT_BUCKETS
 from lake.ids import file_id
 from lake.metrics.access import daily
-from lake.schemas import ACCESS_DAILY, EVENTS, FILE_CHANGES, FILES, LISTINGS, TEAMS
+from lake.schemas import ACCESS_DAILY, EVENTS, FILE_CHANGES, FILES, LISTINGS, TEAMS, Table
 from lake.store import Lake
 from storage.landing import compress
 
@@ -135,19 +137,25 @@ def files(size: Size, first: int, last: int, backend: str) -> pl.DataFrame:
     modified = np.maximum(end - age, end - 1500 * 86_400)
     owner = (mixed(numbers // (BLOCK * 7), 5) % np.uint64(USERS)).astype(np.int64)
     posix = pl.format("user{}", pl.lit(pl.Series(owner)).cast(pl.String).str.zfill(3))
-    return pl.select(
+    rows = pl.select(
         backend=pl.lit(backend),
         path=names(numbers),
         size_bytes=pl.lit(pl.Series(sizes(numbers, size.seed))),
         etag=pl.lit(_hex(numbers)),
         modified_at=pl.lit(_instants(modified)),
-        native_access_at=pl.lit(None, pl.Datetime("us", "UTC")),
         owner=posix if TYPES.get(backend) == "local" else pl.lit(None, pl.String),
-        tier=pl.lit(None, pl.String),
-        link_of=pl.lit(None, pl.String),
         first_seen_at=pl.lit(_instants(modified)),
         last_seen_at=pl.lit(END).cast(pl.Datetime("us", "UTC")),
-    ).with_columns(file_id()).select(FILES.schema.names())  # fmt: skip
+    )
+    return filled(FILES, rows.with_columns(file_id()))
+
+
+def filled(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the table's columns and types; what nobody told is null."""
+    untold = [name for name in table.schema if name not in rows.columns]
+    return rows.with_columns(pl.lit(None).alias(name) for name in untold).select(
+        pl.col(column.name).cast(column.dtype) for column in table.columns
+    )
 
 
 def chunks(size: Size, chunk: int = CHUNK) -> Iterator[tuple[str, int, int]]:
@@ -203,10 +211,7 @@ def accepted(wire: pl.DataFrame, hour: str = "2026-11-20T00") -> pl.DataFrame:
         bytes_hit=pl.when(hit).then("bytes_read").otherwise(0),
         bytes_miss=pl.when(hit).then(0).otherwise("bytes_read"),
     )  # fmt: skip
-    missing = [name for name in EVENTS.schema if name not in given.columns]
-    return given.with_columns(
-        pl.lit(None).cast(EVENTS.schema[name]).alias(name) for name in missing
-    ).select(pl.col(n).cast(t) for n, t in EVENTS.schema.items())
+    return filled(EVENTS, given)
 
 
 def lines(wire: pl.DataFrame) -> bytes:
@@ -249,9 +254,9 @@ def fill(lake: Lake, size: Size) -> None:
     for backend, first, last in chunks(size):
         rows = files(size, first, last, backend)
         lake.append(FILES, rows)
-        lake.append(FILE_CHANGES, rows.with_columns(
+        lake.append(FILE_CHANGES, filled(FILE_CHANGES, rows.with_columns(
             listing=pl.lit(1), snapshot_at=at, change=pl.lit("added"), previous_bytes=pl.lit(0),
-        ))  # fmt: skip
+        )))  # fmt: skip
         total = sums.setdefault(backend, [0, 0])
         total[0] += rows.height
         total[1] += int(rows["size_bytes"].sum())
@@ -262,6 +267,9 @@ def fill(lake: Lake, size: Size) -> None:
         landed = f"{END - dt.timedelta(days=day):%Y-%m-%d}"
         rows = daily(accepted(events(size, day)).lazy(), landed).collect()
         lake.replace(ACCESS_DAILY, rows, {"landing_day": landed})
+    state.create(lake, DEFAULT_BUCKETS)
+    state.rebuild(lake)
+    state.fold_base(lake, END, at_once=True)
 
 
 def _listing(backend: str, count: int, total: int) -> dict[str, object]:

@@ -82,10 +82,12 @@ class Reader:
         behind = key_of(after)
         default = (days, min_size, backend, after) == (STALE_DAYS, 0, "", "")
         if default and 0 < limit <= STALE_LIMIT:
-            rows = self._document("stale")[:limit]
-            cover = {row["name"]: row["coverage"] for row in self._document("backends")}
-            return [row | {"coverage": cover.get(row["backend"])} for row in rows]
+            return self._kept("usual", make=self._usual)[:limit]
         return self._asked("stale", days, min_size, backend, limit, behind)
+
+    def _usual(self) -> list[Row]:
+        cover = {row["name"]: row["coverage"] for row in self._document("backends")}
+        return [row | {"coverage": cover.get(row["backend"])} for row in self._document("stale")]
 
     def stale_total(self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "") -> Row:
         """How many files `stale` has in all, and their bytes: `files`, `bytes`.

@@ -60,6 +60,10 @@ from members group by "user"
 def owners(key: str = "file_id", files: str = "files") -> str:
     """SQL: every file with owner and owner_source; `key`: file_id, or `backend, path`."""
     on = " and ".join(f"f.{k} = {{0}}.{k}" for k in key.split(", "))
+
+    def keys(alias: str) -> str:
+        return ", ".join(f"{alias}.{name}" for name in key.split(", "))
+
     return f"""
 with writer as (
   select {key}, arg_min("user", (first_write_at, "user")) as writer from access
@@ -72,8 +76,10 @@ reader as (
   select {key}, arg_min("user", (-bytes, "user")) as reader, max(bytes) as bytes
   from sums group by {key}),
 kept as (
-  select k.file_id, k.reader, s.bytes from kept_reader k
-  join sums s on s.file_id = k.file_id and s."user" = k.reader),
+  select {keys("s")}, s."user" as reader, s.bytes from sums s
+  join (select {keys("f")}, k.reader from kept_reader k
+        join {files} f on f.file_id = k.file_id) k
+    on {" and ".join(f"k.{name} = s.{name}" for name in key.split(", "))} and k.reader = s."user"),
 ruled as (
   select f.backend, f.path, arg_min(r.team, (-length(r.prefix), r.rank)) as team
   from {files} f join rules r on r.backend = f.backend
@@ -87,7 +93,7 @@ known as (
   left join ruled u on u.backend = f.backend and u.path = f.path
   left join writer w on {on.format("w")}
   left join reader d on {on.format("d")}
-  left join kept k on k.file_id = f.file_id)
+  left join kept k on {on.format("k")})
 select backend, path, file_id, coalesce(rule, storage, writer, reader, 'unassigned') as owner,
        case when rule is not null then 'rule' when storage is not null then 'storage'
             when writer is not null then 'writer' when reader is not null then 'reader'
@@ -164,8 +170,23 @@ left join t on t.g = a.g and t.backend = a.backend
 """
 
 
-_TEAM_OF_USER = team_of('a."user"')
-ACTED = f"select a.*, {_TEAM_OF_USER} as team from access a"
+ACTED = """
+select a.*, case when starts_with(a."user", 'team:') then substr(a."user", 6)
+                 else coalesce(t.team, 'unassigned') end as team
+from access a left join first_team t on t."user" = a."user"
+"""
+HOW = ("owner", "access")
+EMPTY = {
+    "rules": {"backend": pl.String, "prefix": pl.String, "team": pl.String, "rank": pl.Int64},
+    "ignored": {"name": pl.String},
+    "kept_reader": {"file_id": pl.Int64, "reader": pl.String},
+}
+ROLLUP = """
+select backend, owner, team, last_access_at::date as last_access_day,
+       case when size_bytes > 0 then floor(log2(size_bytes)) else -1 end::bigint as size_class,
+       count(*) as files, sum(size_bytes)::bigint as bytes
+from stale_index group by all
+"""
 
 GROWTH_BY_BACKEND = """
 select 'backend' as "by", backend, '' as team, cast(snapshot_at as date) as day,
