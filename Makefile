@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ui chaos bench-mount bench-cli bench-api bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-ui chaos bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -40,6 +40,9 @@ bench-cli: setup ## count the CPU of cold commands, against a bare interpreter a
 
 bench-api: setup ## load the REST server, against a bare handler that syncs what it reads
 	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/api.py
+
+bench-lake: setup ## race the lake's jobs against DuckDB (FULL=1: 100 M files; BENCH=… more options)
+	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/lake.py $(if $(FULL),--full) $(BENCH)
 
 bench-report: setup ## write docs/performance.md from the last run of each benchmark
 	@$(BIN)/python bench/report.py

@@ -49,6 +49,8 @@ class Size:
     days: int
     events_per_day: int
     seed: int = 1
+    changes: bool = True
+    """Whether file_changes has every file as added, for growth by team."""
 
 
 def mixed(numbers: np.ndarray, seed: int) -> np.ndarray:
@@ -254,9 +256,11 @@ def fill(lake: Lake, size: Size) -> None:
     for backend, first, last in chunks(size):
         rows = files(size, first, last, backend)
         lake.append(FILES, rows)
-        lake.append(FILE_CHANGES, filled(FILE_CHANGES, rows.with_columns(
-            listing=pl.lit(1), snapshot_at=at, change=pl.lit("added"), previous_bytes=pl.lit(0),
-        )))  # fmt: skip
+        if size.changes:
+            lake.append(FILE_CHANGES, filled(FILE_CHANGES, rows.with_columns(
+                listing=pl.lit(1), snapshot_at=at, change=pl.lit("added"),
+                previous_bytes=pl.lit(0),
+            )))  # fmt: skip
         total = sums.setdefault(backend, [0, 0])
         total[0] += rows.height
         total[1] += int(rows["size_bytes"].sum())

@@ -139,37 +139,38 @@ def _refresh_duckdb(lake: str, out: str, key: str) -> Found:
     return {"files": sums[0], "bytes": sums[1], "usage": sums[2]}
 
 
-def update_append(lake: str, out: str) -> Found:
+def update_append(lake: str, source: str) -> Found:
     """A partial of a million files: written and committed."""
     from lake.parts import write_part
     from lake.schemas import FILE_STATE
     from lake.store import Lake
 
-    rows = _updates(lake)
+    rows = _updates(source)
     where = {"bucket": "-1", "landing_day": "2026-11-19"}
 
-    def run() -> None:
+    def append() -> None:
         part = write_part(lake, FILE_STATE, rows, where)
         Lake(lake).commit(FILE_STATE, [part])
 
-    return _timed(run) | {"rows": rows.height, "out": out}
+    return _timed(append)
 
 
-def update_fold(lake: str, _out: str) -> Found:
+def update_fold(lake: str, _source: str) -> Found:
     """What is appended, folded into the base."""
     from lake import state
     from lake.store import Lake
 
-    return _timed(lambda: state.fold_base(Lake(lake), AS_OF + dt.timedelta(days=9), at_once=True))
+    later = AS_OF + dt.timedelta(days=9)
+    return _timed(lambda: state.fold_base(Lake(lake), later, at_once=True))
 
 
-def update_merge(table: str, lake: str) -> Found:
-    """The same million by Delta MERGE into a bucketed table."""
+def update_merge_wide(table: str, source: str) -> Found:
+    """The same million by Delta MERGE into a bucketed table with path, owner and size."""
     from deltalake import DeltaTable
 
-    rows = _updates(lake, buckets=True).select("bucket", "file_id", "last_access_at").to_arrow()
+    rows = _updates(source, buckets=True).select("bucket", "file_id", "last_access_at").to_arrow()
 
-    def run() -> None:
+    def merge() -> None:
         found = (
             DeltaTable(table)
             .merge(rows, "t.bucket = s.bucket and t.file_id = s.file_id", source_alias="s",
@@ -179,7 +180,34 @@ def update_merge(table: str, lake: str) -> Found:
         )  # fmt: skip
         assert found["num_target_rows_updated"] == rows.num_rows, found
 
-    return _timed(run)
+    return _timed(merge)
+
+
+def update_merge_narrow(table: str, source: str) -> Found:
+    """The same into one of file_id and last access only."""
+    return update_merge_wide(table, source)
+
+
+def make_state(lake: str, told: str) -> Found:
+    """Files, and a file_state that knows every one of them."""
+    import generate  # pyright: ignore[reportMissingImports]
+
+    from lake import state
+    from lake.buckets import DEFAULT_BUCKETS
+    from lake.parts import write_part
+    from lake.schemas import FILE_STATE, FILES
+    from lake.store import Lake
+
+    size, made = generate.Size(**json.loads(told)), Lake(lake)
+    state.create(made, DEFAULT_BUCKETS)
+    for number, (backend, first, last) in enumerate(generate.chunks(size)):
+        rows = generate.files(size, first, last, backend)
+        made.append(FILES, rows)
+        known = generate.filled(FILE_STATE, rows.rename({"modified_at": "last_access_at"}))
+        day = {"bucket": "-1", "landing_day": f"2026-10-{number + 1:02d}"}
+        made.commit(FILE_STATE, [write_part(lake, FILE_STATE, known.sort("file_id"), day)])
+    state.fold_base(made, AS_OF, at_once=True)
+    return {"files": size.files}
 
 
 def make_merge_table(lake: str, out: str) -> Found:
@@ -365,8 +393,8 @@ JOBS: dict[str, Callable[[str, str], Found]] = {
     job.__name__: job
     for job in (
         daily_ours, daily_duckdb, refresh_ours, rebuild_ours, refresh_strings, refresh_ids,
-        update_append, update_fold, update_merge, make_merge_table, top_ours, top_duckdb,
-        read_models, make, make_events,
+        update_append, update_fold, update_merge_wide, update_merge_narrow, make_state,
+        make_merge_table, top_ours, top_duckdb, read_models, make, make_events,
     )
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, backend_option, common, emit, formatted, one_of
+from commands.options import Asked, backend_option, common, emit, formatted, note, one_of
 from storage.errors import UsageError
 from storage.units import MAX_DAYS, parse_days, parse_size
 
@@ -67,7 +67,7 @@ def growth(backend: str, period: str, by: str, forecast: str, fmt: str, **o: Any
 
     Example: warpdrive growth --period 90 --backend training --format csv
     """
-    from lake.reports import growth_columns
+    from lake.reports import forecast_errors, growth_columns
 
     if by not in ("", "backend", "team"):
         raise UsageError(f"--by '{by}' is neither backend nor team.")
@@ -75,6 +75,8 @@ def growth(backend: str, period: str, by: str, forecast: str, fmt: str, **o: Any
     ahead = parse_days(forecast, "--forecast") if forecast else 0
     rows = Asked(o).reader.growth(backend, parse_days(period, "--period"), by, ahead)
     emit("growth", rows, fmt, columns=growth_columns(by, forecast=bool(ahead)))
+    for line in forecast_errors(rows) if fmt == "table" else ():
+        note(line)
 
 
 @click.command()

@@ -14,7 +14,7 @@ from lake.largest import behind, page
 from lake.metrics import diff
 from lake.metrics.access import coverage
 from lake.metrics.ledger import by_node_and_hour
-from lake.metrics.ownership import below
+from lake.metrics.ownership import below, prefix_rules
 from lake.metrics.usage import prefix
 from lake.schemas import AGENTS, AUDIT_LOG, LEDGER, STALE_INDEX
 from lake.store import Lake
@@ -122,16 +122,27 @@ class Ask:
     def rule(self, rule: Row) -> Row:
         """A rule, in force or not yet, with the files and bytes below its prefix.
 
-        Of a rule that is not in force, those that belong to another team now.
+        Of a rule that is not in force, those that another team has now and no longer prefix keeps.
         """
         here = (pl.col("backend") == rule["backend"]) & below(rule["prefix"])
         new = rule.get("at") is None
-        mine = (pl.col("team") == rule["team"]) & (pl.col("owner_source") == "rule")
-        counted = self._index().filter(here, ~mine if new else mine)
+        ruled = (pl.col("team") == rule["team"]) & (pl.col("owner_source") == "rule")
+        taken = (pl.col("team") != rule["team"]) & ~self._kept_by_longer(rule)
+        counted = self._index().filter(here, taken if new else ruled)
         sums = counted.select(files=pl.len(), bytes=pl.col("size_bytes").sum()).collect()
         since = None if new else format_instant(rule["at"])
         names = ("backend", "prefix", "team")
         return {**{n: rule[n] for n in names}, "since": since, **sums.row(0, named=True)}
+
+    def _kept_by_longer(self, rule: Row) -> pl.Expr:
+        """Whether a rule with a longer prefix decides about the file, whoever it belongs to."""
+        known = (*prefix_rules(control.rules(self._lake)), *self._policy.rules)
+        longer = [
+            below(other.prefix)
+            for other in known
+            if other.backend == rule["backend"] and len(other.prefix) > len(rule["prefix"])
+        ]
+        return pl.any_horizontal(longer) if longer else pl.lit(value=False)
 
     def audit_log(self, limit: int) -> list[Row]:
         """Changes of control tables, newest first."""

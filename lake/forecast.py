@@ -74,7 +74,9 @@ def backtest(values: Sequence[float], ahead: int) -> Backtest:
 def extended(history: Sequence[Row], days: int) -> list[Row]:
     """Rows for `days` after each series of daily growth rows, in order of day and series.
 
-    A series shorter than eight days goes on as it is, with bounds equal to it.
+    A series shorter than eight days goes on as it is, with bounds equal to it. Each row says which
+    `method` won, its mean error on the past in `error_bytes` (null where nothing could be tried)
+    and how many days ahead that was, `error_days`.
     """
     series: dict[tuple[str, str], list[Row]] = {}
     for row in history:
@@ -90,6 +92,11 @@ def _ahead(rows: list[Row], days: int) -> list[Row]:
     method = METHODS[best.method] if best else naive
     low, high = _bounds(best)
     last = dt.date.fromisoformat(rows[-1]["day"])
+    told = {
+        "method": best.method if best else "naive",
+        "error_bytes": round(best.mean_error_bytes) if best and best.errors else None,
+        "error_days": best.ahead if best else None,
+    }
     return [
         {
             "day": (last + dt.timedelta(days=day)).isoformat(),
@@ -98,6 +105,7 @@ def _ahead(rows: list[Row], days: int) -> list[Row]:
             "bytes": max(0, round(middle := method(values, day))),
             "low_bytes": max(0, round(middle + low * _reach(day, best))),
             "high_bytes": max(0, round(middle + high * _reach(day, best))),
+            **told,
         }
         for day in range(1, days + 1)
     ]  # fmt: skip

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from storage.units import format_size
+
 Row = dict[str, Any]
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
@@ -64,6 +66,18 @@ def growth_columns(by: str, *, forecast: bool) -> tuple[str, ...]:
     return (*columns, "low_bytes", "high_bytes") if forecast else columns
 
 
+def forecast_errors(rows: list[Row]) -> list[str]:
+    """A line for each series that is forecast: the method, and how wrong it was in the past."""
+    told = {row.get("team") or row.get("backend") or "all": row for row in rows if "method" in row}
+    return [
+        f"{name}: {row['method']}, wrong by {format_size(row['error_bytes'])} on average "
+        f"{row['error_days']} days ahead in its own past."
+        if row["error_bytes"] is not None
+        else f"{name}: goes on as it is, too short to test a method on."
+        for name, row in told.items()
+    ]
+
+
 def flat(report: str, rows: list[Row], columns: tuple[str, ...] = ()) -> list[Row]:
     """Rows in the report's CSV columns; values untouched."""
     names = columns or CSV[report]
@@ -107,6 +121,9 @@ def _stale(row: Row) -> Row:
     }
 
 
+_FORECAST = ("low_bytes", "high_bytes", "method", "error_bytes", "error_days")
+
+
 def _growth(row: Row) -> Row:
     named = {"backend_name": row["backend"]} if row.get("backend") else {}
     named |= {"team_name": row["team"]} if row.get("team") else {}
@@ -117,7 +134,7 @@ def _growth(row: Row) -> Row:
         **named,
         "added_bytes": row["added_bytes"],
         "removed_bytes": row["removed_bytes"],
-        **{name: row[name] for name in ("low_bytes", "high_bytes") if name in row},
+        **{name: row[name] for name in _FORECAST if name in row},
     }
 
 

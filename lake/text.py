@@ -42,6 +42,10 @@ def _size(value: Any) -> str:
     return format_size(value or 0)
 
 
+def _bound(value: Any) -> str:
+    return "-" if value is None else format_size(value)
+
+
 def _limit(value: Any) -> str:
     return format_size(value) if value else "none"
 
@@ -80,6 +84,7 @@ TABLES: dict[str, tuple[str, tuple[Cell, ...], str]] = {
         Cell("DATE", -10, "date"), Cell("BACKEND", -15, "backend", _or_all),
         Cell("FILES", 8, "file_count"), Cell("BYTES", 12, "total_bytes", _size),
         Cell("ADDED", 12, "added_bytes", _size), Cell("REMOVED", 12, "removed_bytes", _size),
+        Cell("LOW", 12, "low_bytes", _bound), Cell("HIGH", 12, "high_bytes", _bound),
     ), "(no growth data)"),
     "quota": ("Quotas", (
         Cell("TEAM", -15, "team"), Cell("BACKEND", -15, "backend", _or_all),

@@ -160,3 +160,37 @@ def test_diff_refuses_days_that_are_none(home):
         said = home.run("diff", *days)
         assert (said.code, said.err.count("\n")) == (2, 1)
         assert days[0] in said.err
+
+
+def test_a_preview_leaves_what_a_longer_rule_keeps(home):
+    """Only what another team has now and no longer prefix decides about would change hands."""
+    for name, size in (("a/x", 10), ("a/b/y", 20), ("a/c/z", 40)):
+        write(home, name, size)
+    crawled(home, MONDAY)
+    assert home.run("rule", "add", "data:a/b", "blue").code == 0
+    refreshed(home, MONDAY)
+    shown = home.run("rule", "add", "data:a", "red", "--preview", "--format", "csv")
+    assert shown.rows[0]["files"] == "2"
+    assert shown.rows[0]["bytes"] == "50"
+    assert home.run("rule", "add", "data:a", "red").code == 0
+    refreshed(home, MONDAY + DAY)
+    owned = {r["group"]: int(r["bytes"]) for r in
+             home.run("usage", "--group-by", "team", "--format", "csv").rows}  # fmt: skip
+    assert owned == {"red": 50, "blue": 20}
+
+
+def test_a_forecast_says_its_bounds_and_how_wrong_it_was_in_the_past(home):
+    """The table has the interval, stderr the method and its error; JSON has both."""
+    for day in range(12):
+        write(home, "a", 1024 * (day + 1))
+        crawled(home, MONDAY + day * DAY)
+    refreshed(home, MONDAY + 11 * DAY)
+    said = home.run("growth", "--forecast", "2")
+    assert said.out.splitlines()[2].split()[-2:] == ["LOW", "HIGH"]
+    assert said.out.splitlines()[-1].split()[-4:] == ["14.00", "KB", "14.00", "KB"]
+    assert said.err.splitlines()[-1] == (
+        "data: drift, wrong by 0 B on average 2 days ahead in its own past."
+    )
+    last = json.loads(home.run("growth", "--forecast", "2", "--format", "json").out)[-1]
+    assert (last["method"], last["error_bytes"], last["error_days"]) == ("drift", 0, 2)
+    assert (last["low_bytes"], last["high_bytes"]) == (14 * 1024, 14 * 1024)

@@ -1,0 +1,329 @@
+# ruff: noqa: INP001, T201 - a script, not a package: it prints
+"""`make bench-lake`: the lake's jobs against DuckDB on the same files, same run, interleaved.
+
+Every case runs in a fresh process (`bench/lakejobs.py`); CPU seconds count, peak memory beside
+them. `--full` (`FULL=1`) takes 100 M files. Writes `.artifacts/bench/lake.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+
+from child import Cost, run  # noqa: E402 # pyright: ignore[reportMissingImports]
+from report import RESULTS, Row, publish, row  # noqa: E402 # pyright: ignore[reportMissingImports]
+
+from lake.schemas import TABLES  # noqa: E402
+from lake.store import Lake  # noqa: E402
+
+FILES, DAYS, EVENTS = 5_000_000, 30, 250_000
+FULL_FILES, FULL_EVENTS = 100_000_000, 1_000_000
+DAY_EVENTS, UPDATE_FILES = 5_000_000, 20_000_000
+GIB_PER_MILLION_FILES = 0.3
+SLOW_SECONDS, SLOW_ROUNDS = 60.0, 2
+TIMEOUT_SECONDS = 4 * 3600.0
+TEN = 10
+
+
+@dataclass
+class Case:
+    """All counted rounds of one job."""
+
+    costs: list[Cost] = field(default_factory=list)
+    found: list[dict[str, Any]] = field(default_factory=list)
+
+    def cpu(self) -> list[float]:
+        """CPU seconds of the process, imports included."""
+        return [cost.cpu_seconds for cost in self.costs]
+
+    def step(self) -> list[float]:
+        """CPU seconds of the job alone."""
+        return [float(found["cpu"]) for found in self.found]
+
+    def peak(self) -> list[float]:
+        """Peak memory in MB."""
+        return [cost.peak_mb for cost in self.costs]
+
+
+@dataclass
+class Bench:
+    """Where things lie, and how many rounds count."""
+
+    folder: Path
+    rounds: int
+    full: bool
+    known: dict[str, Case] = field(default_factory=dict)
+    """What ran on the lake already and another row may show too."""
+
+    @property
+    def lake(self) -> Path:
+        """The lake of the size that was asked for."""
+        return self.folder / "big" / "lake"
+
+    def job(self, name: str, *args: str | Path) -> tuple[Cost, dict[str, Any]]:
+        """Run one job once."""
+        command = [sys.executable, ROOT / "bench" / "lakejobs.py", name, *args]
+        cost = run(command, timeout_seconds=TIMEOUT_SECONDS)
+        return cost, json.loads(cost.stdout.splitlines()[-1])
+
+    def race(
+        self, jobs: dict[str, tuple[str | Path, ...]], before: Callable[[], None] | None = None
+    ) -> dict[str, Case]:
+        """Every job in turn, a warm-up round first; where one takes over a minute, two rounds."""
+        cases = {name: Case() for name in jobs}
+        rounds, turn = self.rounds, 0
+        while turn <= rounds:
+            if before is not None:
+                before()
+            for name, args in jobs.items():
+                begin = time.perf_counter()
+                cost, found = self.job(name, *args)
+                print(f"  {name}: {cost.cpu_seconds:.1f} CPU-s, {cost.wall_seconds:.1f} s, "
+                      f"{cost.peak_mb:.0f} MB", file=sys.stderr)  # fmt: skip
+                if time.perf_counter() - begin > SLOW_SECONDS:
+                    rounds = min(rounds, SLOW_ROUNDS)
+                if turn:
+                    cases[name].costs.append(cost)
+                    cases[name].found.append(found)
+            turn += 1
+        return cases
+
+
+def agree(cases: Sequence[Case], *names: str) -> None:
+    """Raise where ours and the peers did not find the same."""
+    told = {tuple(found[name] for name in names) for case in cases for found in case.found}
+    if len(told) != 1:
+        raise SystemExit(f"not the same work: {names} are {sorted(told)}")
+
+
+def daily(bench: Bench) -> list[Row]:
+    """A day of events to access_daily."""
+    events = bench.folder / "day" / "lake"
+    if not events.exists():
+        day = {"files": FILES, "days": 5, "events_per_day": DAY_EVENTS // 5, "seed": 2}
+        bench.job("make_events", events, json.dumps(day))
+    cases = bench.race({"daily_ours": (events,), "daily_duckdb": (events,)})
+    ours, peer = cases["daily_ours"], cases["daily_duckdb"]
+    agree([ours, peer], "rows", "bytes")
+    job = f"{DAY_EVENTS / 1e6:.0f} M events of a day to access_daily"
+    return [
+        row("daily", job, "CPU s", ours.cpu(), peer=peer.cpu(), peer_name="DuckDB", goal=1.1,
+            op="<=", limit="group-by of strings and the sort by path"),
+        row("daily-2", job, "peak MB", ours.peak(), peer=peer.peak(), peer_name="DuckDB",
+            goal=1500, op="<=", value=statistics.median(ours.peak())),
+    ]  # fmt: skip
+
+
+def stale_usage(bench: Bench) -> list[Row]:
+    """From files and state to all results, published."""
+    jobs = ("refresh_ours", "refresh_ids", "refresh_strings", "rebuild_ours")
+    cases = bench.race(dict.fromkeys(jobs, (bench.lake,)))
+    ours, ids, strings, rebuilt = (cases[name] for name in jobs)
+    agree([ours, ids, strings, rebuilt], "files", "bytes", "usage")
+    bench.known |= cases
+    files = ours.found[0]["files"]
+    job = f"{files / 1e6:.0f} M files: stale_index, usage, rollup, growth"
+    limit = "every file is written once with its strings; state, join and sort share the rest"
+    memory = statistics.median(ours.peak()) / statistics.median(strings.peak())
+    return [
+        row("stale-usage", job, "CPU s", ours.cpu(), peer=strings.cpu(),
+            peer_name="DuckDB on strings", goal=0.3, op="<=", limit=limit),
+        row("stale-usage-2", job, "CPU s", ours.cpu(), peer=ids.cpu(),
+            peer_name="DuckDB on file_id", goal=0.7, op="<=", limit=limit),
+        row("stale-usage-3", job, "peak MB", ours.peak(), peer=strings.peak(), value=memory,
+            peer_name="DuckDB on strings", goal=0.1, op="<=",
+            limit="a floor of the engine and one bucket of rows"),
+        row("stale-usage-rebuild", f"{job}, states made anew first", "CPU s", rebuilt.cpu(),
+            peer=ids.cpu(), peer_name="DuckDB on file_id", op="<="),
+        row("stale-usage-file", "per million files", "CPU s",
+            [cpu / files * 1e6 for cpu in ours.step()], op="<="),
+    ]  # fmt: skip
+
+
+def update(bench: Bench) -> list[Row]:
+    """A million updates into the state of 20 M files."""
+    home = bench.folder / "update"
+    lake, wide, narrow = home / "lake", home / "wide", home / "narrow"
+    if not narrow.exists():
+        size = {"files": UPDATE_FILES, "days": 1, "events_per_day": 1, "seed": 3}
+        bench.job("make_state", lake, json.dumps(size))
+        bench.job("make_merge_table", lake, wide)
+        bench.job("make_merge_table", lake, narrow)
+    copy = home / "copy"
+
+    def fresh() -> None:
+        shutil.rmtree(copy, ignore_errors=True)
+        for source in (lake / "file_state", wide, narrow):
+            shutil.copytree(source, copy / source.name)
+
+    cases = bench.race(
+        {
+            "update_append": (copy, lake), "update_fold": (copy, lake),
+            "update_merge_wide": (copy / "wide", lake),
+            "update_merge_narrow": (copy / "narrow", lake),
+        }, fresh,
+    )  # fmt: skip
+    append, fold, wide_cpu, narrow_cpu = (case.step() for case in cases.values())
+    week = [a + f / 7 for a, f in zip(append, fold, strict=True)]
+    job = "1 M updates into 20 M files"
+    return [
+        row("update", job, "CPU s", append, peer=wide_cpu, peer_name="MERGE, wide table",
+            goal=100, value=statistics.median(wide_cpu) / statistics.median(append)),
+        row("update-2", f"{job}, with 1/7 of a fold", "CPU s", week, peer=narrow_cpu, goal=3,
+            peer_name="MERGE, narrow table",
+            value=statistics.median(narrow_cpu) / statistics.median(week)),
+    ]  # fmt: skip
+
+
+def top(bench: Bench) -> list[Row]:
+    """The thousand largest stale files, warm."""
+    cases = bench.race({"top_ours": (bench.lake,), "top_duckdb": (bench.lake,)})
+    ours, peer = cases["top_ours"].found, cases["top_duckdb"].found
+    windows = [name for name in ours[0] if name not in ("wall", "cpu")]
+    for name in windows:
+        told = {(f[name]["rows"], f[name]["bytes"]) for f in (*ours, *peer)}
+        if len(told) != 1:
+            raise SystemExit(f"not the same rows for {name}: {told}")
+    rows: list[Row] = []
+    for name in windows:
+        bounded = name.endswith("1GiB")
+        mine, theirs = [f[name]["ms"] for f in ours], [f[name]["ms"] for f in peer]
+        goal = (25 if bounded else 60) if bench.full else 1.0
+        value = statistics.median(mine) / (1 if bench.full else statistics.median(theirs))
+        ident = f"top-1000-{name.replace(' ', '-').lower()}"
+        rows.append(
+            row(ident, f"warm, {name}", "ms", mine, peer=theirs, peer_name="DuckDB", goal=goal,
+                op="<=", value=value, limit="rows passed over until a thousand match")
+        )  # fmt: skip
+        rows.append(
+            row(f"{ident}-cpu", f"warm, {name}", "CPU ms", [f[name]["cpu_ms"] for f in ours],
+                peer=[f[name]["cpu_ms"] for f in peer], peer_name="DuckDB", op="<=")
+        )  # fmt: skip
+    return rows
+
+
+def read_models(bench: Bench) -> list[Row]:
+    """p99 of every other read model, warm."""
+    found = bench.race({"read_models": (bench.lake,)})["read_models"].found
+    names = [name for name in found[0] if name not in ("wall", "cpu")]
+    worst = [max(each[name] for name in names) for each in found]
+    rows = [row("read-models", f"p99 of the slowest of {len(names)}", "ms", worst, goal=5, op="<=",
+                limit="waits for a CPU that others use")]  # fmt: skip
+    rows += [
+        row(f"read-models-{name.replace(',', '').replace(' ', '-')}", "p99, warm", "ms",
+            [each[name] for each in found], op="<=")
+        for name in names
+    ]  # fmt: skip
+    return rows
+
+
+def growth_of_cost(bench: Bench) -> list[Row]:
+    """Ten times the files and events: cost per file."""
+    small = bench.folder / "tenth" / "lake"
+    size = _size(bench)
+    if not small.exists():
+        tenth = size | {name: size[name] // TEN for name in ("files", "events_per_day")}
+        bench.job("make", small, json.dumps(tenth))
+    less = bench.race({"rebuild_ours": (small,)})["rebuild_ours"]
+    more = (
+        bench.known.get("rebuild_ours") or bench.race({"rebuild_ours": (bench.lake,)}).popitem()[1]
+    )
+    few, many = less.found[0]["files"], more.found[0]["files"]
+    written, rewritten = _bytes_of_results(small), _bytes_of_results(bench.lake)
+    cpu = [(a / many) / (b / few) for a, b in zip(more.step(), less.step(), strict=False)]
+    per_file = (rewritten / many) / (written / few)
+    job = f"{few / 1e6:g} M to {many / 1e6:g} M files"
+    return [
+        row("growth-of-cost", f"CPU per file, {job}", "ratio", cpu, goal=1.2, op="<=",
+            limit="what does not depend on files is spread over fewer in the small one"),
+        row("growth-of-cost-2", f"bytes per file, {job}", "ratio", [per_file], goal=1.2, op="<="),
+        row("growth-of-cost-3", "peak memory at the larger", "MB", more.peak(), goal=1000, op="<=",
+            limit="the documents of usage and the sort of the index"),
+    ]  # fmt: skip
+
+
+def _bytes_of_results(lake: Path) -> int:
+    names = ("stale_index", "stale_rollup", "usage", "growth", "file_state", "file_user")
+    files = (part for name in names for part in Lake(str(lake)).parts(TABLES[name]))
+    return sum(file.size_bytes for file in files)
+
+
+def ingest(bench: Bench) -> list[Row]:
+    """Rows of bench/ingest.py, where it is there."""
+    if not (ROOT / "bench" / "ingest.py").exists():
+        print("bench/ingest.py is not there: its rows are missing", file=sys.stderr)
+        return []
+    return list(importlib.import_module("ingest").measure(bench.folder / "ingest", bench.rounds))
+
+
+JOBS: dict[str, Callable[[Bench], list[Row]]] = {
+    "ingest": ingest, "daily": daily, "stale-usage": stale_usage, "top-1000": top,
+    "read-models": read_models, "growth-of-cost": growth_of_cost, "update": update,
+}  # fmt: skip
+
+
+def _size(bench: Bench) -> dict[str, Any]:
+    files, events = (FULL_FILES, FULL_EVENTS) if bench.full else (FILES, EVENTS)
+    # At 100 M files growth by team is left out on both sides: its changes take as long to make.
+    return {"files": files, "days": DAYS, "events_per_day": events, "changes": not bench.full}
+
+
+def measure(bench: Bench, only: Sequence[str]) -> list[Row]:
+    """Make what is not there yet, then run the jobs."""
+    if not bench.lake.exists():
+        bench.job("make", bench.lake, json.dumps(_size(bench)))
+    if {"top-1000", "read-models"} & set(only) and "stale-usage" not in only:
+        bench.job("refresh_ours", bench.lake)
+    rows: list[Row] = []
+    for name in only:
+        print(f"{name} …", file=sys.stderr)
+        rows += JOBS[name](bench)
+    return rows
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--full", action="store_true", help="100 M files")
+    parser.add_argument("--only", default=",".join(JOBS), help="jobs, comma separated")
+    parser.add_argument("--folder", type=Path, help="keep the data there, and use it again")
+    options = parser.parse_args()
+    files = FULL_FILES if options.full else FILES
+    need = files / 1e6 * GIB_PER_MILLION_FILES + UPDATE_FILES / 1e6 * 0.25
+    print(f"{files / 1e6:.0f} M files: takes about {need:.0f} GiB of disk", file=sys.stderr)
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="warpdrive-bench-"))
+    if shutil.disk_usage(folder.parent).free < need * 1024**3:
+        raise SystemExit(f"{folder}: less than {need:.0f} GiB are free: name a --folder elsewhere.")
+    only = [name for name in JOBS if name in options.only.split(",")]
+    try:
+        rows = measure(Bench(folder, options.rounds, options.full), only)
+    finally:
+        if not options.folder:
+            shutil.rmtree(folder, ignore_errors=True)
+    name = "lake-full" if options.full else "lake"
+    return publish(name, [*_others(name, only), *rows])
+
+
+def _others(name: str, only: Sequence[str]) -> list[Row]:
+    """Rows of the last run whose jobs are not run now: a part may be measured again."""
+    path = RESULTS / f"{name}.json"
+    rows: list[Row] = json.loads(path.read_text())["rows"] if path.exists() else []
+    return [each for each in rows if not each["id"].startswith(tuple(only))]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
