@@ -44,6 +44,9 @@ bench-api: setup ## load the REST server, against a bare handler that syncs what
 bench-lake: setup ## race the lake's jobs against DuckDB (FULL=1: 100 M files; BENCH=… more options)
 	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/lake.py $(if $(FULL),--full) $(BENCH)
 
+bench-ingest: setup ## race ingest against DuckDB; bad lines and small objects too
+	@$(BIN)/python bench/ingest.py
+
 bench-report: setup ## write docs/performance.md from the last run of each benchmark
 	@$(BIN)/python bench/report.py
 

@@ -7,43 +7,24 @@ in this order; rows of a batch that never reached the ledger are removed before 
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from lake.lease import held
+from lake.lease import Lease, held
 from lake.schemas import EVENTS, LEDGER, QUARANTINE
 from lake.store import Lake
-from pipelines.transforms.parse import Parsed, parse
-from storage import clock
-from storage.landing import IMPORT_NODE, Landed, decompress, hour_of, hour_start, parse_name
-from storage.objectstore import ObjectInfo, get, listed, open_store
+from pipelines.batch import APP, Batch, remove_rows
+from pipelines.candidates import SKEWED, Identities, Row, Window, batches, candidates
+from storage.errors import BackendError, LakeError
+from storage.landing import IMPORT_NODE
+from storage.objectstore import ObjectInfo, listed, open_store
 
-APP = "ingest"
-SKEWED = "skewed"
+log = logging.getLogger(__name__)
 LEASE_WAIT_SECONDS = 120.0
-BATCH_BYTES = 64 * 1024**2
-MAX_OBJECT_BYTES = 1024**3
-READERS = 8
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An object that is to be ingested, under the hour it counts for."""
-
-    landed: Landed
-    info: ObjectInfo
-    hour: str
-
-    @property
-    def order(self) -> tuple[str, str]:
-        """Of two objects with the same events the smaller one counts."""
-        return (self.hour, self.landed.name)
 
 
 @dataclass
@@ -57,12 +38,17 @@ class IngestReport:
     bytes_read: int = 0
     last_event_at: dt.datetime | None = None
     hours: set[str] = field(default_factory=set)
+    skewed: int = 0
+    """Objects whose names claim an hour that cannot be."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """Objects that could not be read, and why; they are taken up by the next ingest."""
 
     def add(self, row: Row) -> None:
         """Count one ledger row."""
         self.objects += 1
         self.duplicates += row["state"] == "duplicate"
         self.hours.add(row["hour"])
+        self.skewed += row["hour"] == SKEWED
         for name in ("events", "quarantined", "bytes_read"):
             setattr(self, name, getattr(self, name) + row[name])
         if row["last_event_at"] is not None:
@@ -70,32 +56,17 @@ class IngestReport:
                                      row["last_event_at"])  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Window:
-    """Which landing hours count: the instant of the run and how far back hours are kept."""
-
-    now: dt.datetime
-    retention: dt.timedelta
-
-    def hour(self, landed: Landed, info: ObjectInfo) -> str:
-        """The hour an object counts for; `skewed` if its name claims one that cannot be."""
-        if not landed.hour:
-            return hour_of(info.modified_at)
-        at = hour_start(landed.hour)
-        fits = self.now - self.retention <= at <= self.now + dt.timedelta(hours=1)
-        return landed.hour if fits else SKEWED
-
-
 def ingest(
     lake: Lake, landing: str, window: Window, hours: Sequence[str] | None = None
 ) -> IngestReport:
     """Ingest what has landed and is not in the ledger; only `hours`, if given.
 
-    Raises LeaseBusyError when another ingest runs and does not end, BackendError when the landing
-    zone cannot be read.
+    An object that cannot be read does not hold up the others. Raises LeaseBusyError when another
+    ingest runs and does not end, BackendError when the landing zone cannot be listed, or no new
+    object of it can be read.
     """
-    with held(lake.root, "ingest", LEASE_WAIT_SECONDS):
-        return _ingest(lake, landing, window, hours)
+    with held(lake.root, "ingest", LEASE_WAIT_SECONDS) as lease:
+        return _ingest(lake, landing, window, hours, lease)
 
 
 def reingest(lake: Lake, landing: str, window: Window, hours: Sequence[str]) -> IngestReport:
@@ -105,29 +76,52 @@ def reingest(lake: Lake, landing: str, window: Window, hours: Sequence[str]) -> 
     """
     from pipelines.reingest import replace_hour
 
-    with held(lake.root, "ingest", LEASE_WAIT_SECONDS):
-        report = _ingest(lake, landing, window, hours)
+    with held(lake.root, "ingest", LEASE_WAIT_SECONDS) as lease:
+        report = _ingest(lake, landing, window, hours, lease)
         for hour in sorted(set(hours)):
-            replace_hour(lake, landing, hour)
+            replace_hour(lake, landing, hour, window)
         return report
 
 
-def _ingest(lake: Lake, landing: str, window: Window, hours: Sequence[str] | None) -> IngestReport:
+def _ingest(
+    lake: Lake, landing: str, window: Window, hours: Sequence[str] | None, lease: Lease
+) -> IngestReport:
+    def check() -> None:
+        if lease.lost:
+            raise LakeError(
+                "this ingest lost its lease and another one has begun: nothing is lost, run it "
+                "again."
+            )
+
     next_batch = recover(lake)
     store = open_store(landing)
     known = {row["object"]: row for row in ledger(lake).to_dicts()}
-    changed, new = _candidates(listed(store), known, window, hours)
+    changed, new = candidates(listed(store), known, window, hours)
     for name in changed:
-        _remove_rows(lake, known.pop(name))
+        before = known.pop(name)
+        if before["state"] == "ingested":
+            remove_rows(lake, before)
     seen = Identities(known.values())
     report = IngestReport()
-    for number, group in enumerate(_batches(new), next_batch):
-        with ThreadPoolExecutor(READERS) as pool:
-            bodies = list(pool.map(lambda c: get(store, c.landed.name), group))
-        rows = _commit_batch(lake, number, list(zip(group, bodies, strict=True)), seen, window)
-        for row in rows:
+    for number, group in enumerate(batches(new), next_batch):
+        batch = Batch(lake, store, number, window)
+        batch.read(group, seen)
+        for row in batch.commit(check):
             report.add(row)
+        report.unread |= batch.unread
+    _warn(report)
     return report
+
+
+def _warn(report: IngestReport) -> None:
+    if report.skewed:
+        log.warning(
+            "%d objects are named for an hour that is past retention or ahead: they are kept in "
+            "the hour '%s'; look at the clocks of their nodes.", report.skewed, SKEWED,
+        )  # fmt: skip
+    if report.unread and not report.objects:
+        name, why = next(iter(report.unread.items()))
+        raise BackendError(f"none of {len(report.unread)} new objects can be read: {name}: {why}")
 
 
 def pending_hours(
@@ -137,7 +131,7 @@ def pending_hours(
     store = open_store(landing)
     known = {row["object"]: row for row in ledger(lake).to_dicts()}
     objects = listed(store) if since is None else _landed_since(store, since, window.now)
-    _, new = _candidates(objects, known, window, None)
+    _, new = candidates(objects, known, window, None)
     return {candidate.hour for candidate in new}
 
 
@@ -160,154 +154,6 @@ def recover(lake: Lake) -> int:
         for table in (QUARANTINE, EVENTS):
             lake.delete(table, {"batch": batch})
     return max(started, 0) + 1
-
-
-def _candidates(
-    objects: Iterable[ObjectInfo], known: dict[str, Row], window: Window,
-    hours: Sequence[str] | None,
-) -> tuple[list[str], list[Candidate]]:  # fmt: skip
-    changed, new = [], []
-    for info in objects:
-        landed = parse_name(info.name)
-        if landed is None:
-            continue
-        before = known.get(info.name)
-        if before is not None and before["size_bytes"] == info.size_bytes:
-            continue
-        hour = window.hour(landed, info)
-        if hours is not None and hour not in hours:
-            continue
-        if before is not None:
-            changed.append(info.name)
-        new.append(Candidate(landed, info, hour))
-    return changed, sorted(new, key=lambda c: c.order)
-
-
-def _batches(new: list[Candidate]) -> Iterator[list[Candidate]]:
-    group: list[Candidate] = []
-    size = 0
-    for candidate in new:
-        # Compressed JSON lines unpack about ninefold.
-        grown = candidate.info.size_bytes * (1 if candidate.landed.name.endswith("l") else 9)
-        if group and size + grown > BATCH_BYTES * 4:
-            yield group
-            group, size = [], 0
-        group.append(candidate)
-        size += grown
-    if group:
-        yield group
-
-
-class Identities:
-    """Which objects hold the same events: equal (node, boot, range), or equal bytes."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._winner: dict[tuple[Any, ...], Row] = {}
-        for row in rows:
-            if row["state"] == "ingested":
-                self.add(row)
-
-    def find(self, row: Row) -> Row | None:
-        """The ingested object that holds the same events as `row`, or None."""
-        found = (self._winner.get(key) for key in self._keys(row))
-        return next((winner for winner in found if winner), None)
-
-    def add(self, row: Row) -> None:
-        """Let `row` count for its events from now on."""
-        for key in self._keys(row):
-            self._winner[key] = row
-
-    @staticmethod
-    def _keys(row: Row) -> list[tuple[Any, ...]]:
-        if not row["sha256"]:  # damaged: it holds no events that it could count for
-            return []
-        keys: list[tuple[Any, ...]] = [("bytes", row["sha256"])]
-        if row["boot"]:
-            keys.append(("range", row["node"], row["boot"], row["first_seq"], row["last_seq"]))
-        return keys
-
-
-def _commit_batch(
-    lake: Lake, batch: int, group: list[tuple[Candidate, bytes]], seen: Identities, window: Window
-) -> list[Row]:
-    parsed: list[Parsed] = []
-    rows: list[Row] = []
-    beaten: list[Row] = []
-    for candidate, body in group:
-        row, found = _read(candidate, body, batch, window)
-        winner = seen.find(row)
-        if winner is not None and (winner["hour"], winner["object"]) < candidate.order:
-            rows.append(_duplicate(row, winner["object"]))
-            continue
-        if winner is not None:
-            beaten.append(_duplicate(winner, row["object"]) | {"batch": batch})
-        seen.add(row)
-        rows.append(row)
-        parsed.append(found)
-    # A loser's rows go first: if this stops here, the next ingest brings the winner's.
-    for row in beaten:
-        _remove_rows(lake, row)
-    _commit(lake, batch, parsed, rows + beaten)
-    return rows
-
-
-def _commit(lake: Lake, batch: int, parsed: list[Parsed], rows: list[Row]) -> None:
-    for table, frames in (
-        (QUARANTINE, [p.quarantine for p in parsed if p.quarantine.height]),
-        (EVENTS, [p.events for p in parsed if p.events.height]),
-    ):
-        if frames:
-            lake.append(table, pl.concat(frames), (APP, batch))
-    lake.append(LEDGER, pl.DataFrame(rows, schema=LEDGER.schema), (APP, batch))
-
-
-def _read(candidate: Candidate, body: bytes, batch: int, window: Window) -> tuple[Row, Parsed]:
-    landed, info = candidate.landed, candidate.info
-    where: dict[str, Any] = {"hour": candidate.hour, "name": landed.name, "batch": batch}
-    try:
-        data = decompress(landed.name, body, MAX_OBJECT_BYTES)
-        found = parse(data, landed_at=info.modified_at, **where)
-        sha256 = landed.prefix_sha256 or hashlib.sha256(data).hexdigest()
-    except ValueError as error:
-        found, sha256 = damaged(str(error), where), ""
-    row = {
-        "object": landed.name, "hour": candidate.hour, "batch": batch,
-        "state": "ingested", "duplicate_of": "", "node": landed.node, "boot": landed.boot,
-        "first_seq": landed.first, "last_seq": landed.last, "size_bytes": len(body),
-        "sha256": sha256, "landed_at": info.modified_at, "ingested_at": window.now,
-    }  # fmt: skip
-    return row | counts(found), found
-
-
-def counts(found: Parsed) -> Row:
-    """The sums of a parsed object, as the ledger keeps them."""
-    return {
-        "lines": found.lines,
-        "events": found.events.height,
-        "quarantined": found.quarantine.height,
-        "bytes_read": found.events["bytes_read"].sum(),
-        "last_event_at": found.events["ts"].max(),
-    }
-
-
-def damaged(reason: str, where: dict[str, Any]) -> Parsed:
-    """An object that cannot be read is one quarantined row with line 0."""
-    empty = parse(b"", landed_at=clock.now(), **where)
-    row = {
-        "hour": where["hour"], "object": where["name"], "line": 0, "batch": where["batch"],
-        "reason": reason, "text": "",
-    }  # fmt: skip
-    return Parsed(empty.events, pl.DataFrame([row], schema=QUARANTINE.schema), 0)
-
-
-def _duplicate(row: Row, winner: str) -> Row:
-    nothing = {"lines": 0, "events": 0, "quarantined": 0, "bytes_read": 0, "last_event_at": None}
-    return row | nothing | {"state": "duplicate", "duplicate_of": winner}
-
-
-def _remove_rows(lake: Lake, row: Row) -> None:
-    for table in (QUARANTINE, EVENTS):
-        lake.delete(table, {"hour": row["hour"], "object": row["object"]})
 
 
 def imported_prefixes(lake: Lake) -> dict[int, set[str]]:

@@ -158,19 +158,32 @@ def compress(chunks: Iterable[bytes]) -> bytes:
 
 def decompress(name: str, data: bytes, max_bytes: int) -> bytes:
     """The JSON lines of a landed object. Raises ValueError if damaged or over `max_bytes`."""
+    return b"".join(unpacked(name, [data], max_bytes))
+
+
+def unpacked(name: str, chunks: Iterable[bytes], max_bytes: int) -> Iterator[bytes]:
+    """The JSON lines of a landed object, piece by piece.
+
+    Raises ValueError if it is damaged or holds more than `max_bytes`.
+    """
+    pieces = chunks
     if name.endswith(".zst"):
-        return _unzstd(data, max_bytes)
-    if name.endswith(".gz"):
-        return _ungzip(data, max_bytes)
-    return _within(data, max_bytes)
+        pieces = unzstd(_small(chunks))
+    elif name.endswith(".gz"):
+        pieces = _ungzip(_small(chunks))
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if size > max_bytes:
+            raise ValueError(f"more than {max_bytes} bytes uncompressed")
+        yield piece
 
 
-def _unzstd(data: bytes, max_bytes: int) -> bytes:
-    parts, size = [], 0
-    for part in unzstd(data[i : i + _STEP_BYTES] for i in range(0, len(data), _STEP_BYTES)):
-        size += len(part)
-        parts.append(_within(part, max_bytes - (size - len(part))))
-    return b"".join(parts)
+def _small(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    # What a packed chunk unpacks to is bounded by its length only.
+    for chunk in chunks:
+        for at in range(0, len(chunk), _STEP_BYTES):
+            yield chunk[at : at + _STEP_BYTES]
 
 
 def unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -194,24 +207,20 @@ def unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
         raise ValueError("damaged zstd: ends before its end")
 
 
-def _ungzip(data: bytes, max_bytes: int) -> bytes:
-    parts, size = [], 0
-    if not data:
+def _ungzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    member = zlib.decompressobj(wbits=31)
+    begun = False
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            member = zlib.decompressobj(wbits=31) if member.eof else member
+            begun = True
+            try:
+                yield member.decompress(rest)
+            except zlib.error as error:
+                raise ValueError(f"damaged gzip: {error}") from None
+            rest = member.unused_data
+    if not begun:
         raise ValueError("damaged gzip: it is empty")
-    while data:
-        member = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(member.decompress(data, max_bytes + 1 - size))
-        except zlib.error as error:
-            raise ValueError(f"damaged gzip: {error}") from None
-        size += len(_within(parts[-1], max_bytes - size))
-        if not member.eof:
-            raise ValueError("damaged gzip: ends before its end")
-        data = member.unused_data
-    return b"".join(parts)
-
-
-def _within(data: bytes, max_bytes: int) -> bytes:
-    if len(data) > max_bytes:
-        raise ValueError(f"more than {max_bytes} bytes uncompressed")
-    return data
+    if not member.eof:
+        raise ValueError("damaged gzip: ends before its end")

@@ -1,205 +1,241 @@
 """JSON lines to typed events and quarantined lines. Pure: bytes in, frames out.
 
-Whole blocks are decoded in one call; only a block that holds a bad line is decoded line by line.
-Both ways use the same decoder, so what is refused does not depend on the company it is in.
+Whole blocks, of one object or of many small ones, are decoded at once; only a block that holds a
+bad line is decoded line by line. What is refused does not depend on the company it is in.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-import msgspec
 import polars as pl
 
 from lake.ids import file_id
 from lake.schemas import EVENTS, QUARANTINE
-from storage.units import MAX_BYTES
+from pipelines.transforms.lines import (
+    BLOCK_BYTES,
+    DEFAULTS,
+    REFUSED,
+    Line,
+    columns,
+    decode,
+    decode_block,
+)
 
 MAX_LINE_BYTES = 1024**2
 MAX_TEXT_CHARACTERS = 64 * 1024
 FUTURE = dt.timedelta(hours=24)
-BLOCK_LINES = 20_000
-
-_Bytes = Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
-_Int = Annotated[int, msgspec.Meta(ge=-MAX_BYTES, le=MAX_BYTES)]
-_Weight = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
+AT = pl.Datetime("us", "UTC")
+_SPANS = {"part": pl.UInt32, "first": pl.Int64, "lines": pl.Int64}
 
 
-class Line(msgspec.Struct, gc=False):
-    """One line as it arrives. A missing key has its zero value; unknown keys are ignored."""
+class Source(NamedTuple):
+    """The object that lines came from."""
 
-    ts: str | None = None
-    user: str | None = ""
-    backend: str | None = ""
-    path: str | None = ""
-    op: str | None = ""
-    bytes_read: _Bytes | None = 0
-    bytes_written: _Bytes | None = 0
-    count: _Bytes | None = 1
-    weight: _Weight | None = 1.0
-    cache_hit: bool | None = False
-    node: str | None = ""
-    latency_ms: float | None = 0.0
-    error: str | None = ""
-    ts_open: str | None = None
-    uid: _Int | None = None
-    job: str | None = ""
-    pod: str | None = ""
-    seq: _Bytes | None = None
-    boot: str | None = ""
-    bytes_hit: _Bytes | None = 0
-    bytes_miss: _Bytes | None = 0
-    kernel_cached: bool | None = False
-    size: _Bytes | None = None
-    backends: list[str] | None = None
-    drops: _Bytes | None = None
+    hour: str
+    object: str
+    batch: int
+    landed_at: dt.datetime
+
+
+class Part(NamedTuple):
+    """Whole lines of an object: `first` is the number of the first of them, from 1."""
+
+    source: Source
+    first: int
+    data: bytes
 
 
 class Bad(NamedTuple):
-    """A refused line."""
+    """A refused line of `parts[part]`."""
 
+    part: int
     line: int
     reason: str
     text: str
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """What one object holds: accepted events, refused lines, and how many lines there were."""
+class Span(NamedTuple):
+    """Lines of `parts[part]` that follow each other."""
 
-    events: pl.DataFrame
-    quarantine: pl.DataFrame
+    part: int
+    first: int
     lines: int
 
 
-_DECODER = msgspec.json.Decoder(Line)
-_DEFAULTS = {
-    name: default
-    for name, default in zip(Line.__struct_fields__, Line.__struct_defaults__, strict=True)
-    if default is not None
-}
-_DTYPES = {
-    "ts": pl.String, "ts_open": pl.String, "backends": pl.List(pl.String), "weight": pl.Float64,
-    "latency_ms": pl.Float64, "cache_hit": pl.Boolean, "kernel_cached": pl.Boolean,
-    **dict.fromkeys(
-        ("bytes_read", "bytes_written", "count", "uid", "seq", "bytes_hit", "bytes_miss", "size",
-         "drops"), pl.Int64,
-    ),
-}  # fmt: skip
+class Parsed(NamedTuple):
+    """Accepted events, refused lines, and per part how many lines there were that are not blank."""
+
+    events: pl.DataFrame
+    quarantine: pl.DataFrame
+    lines: list[int]
 
 
-def parse(data: bytes, *, hour: str, name: str, batch: int, landed_at: dt.datetime) -> Parsed:
-    """The events of one landed object.
+def parse(parts: Sequence[Part]) -> Parsed:
+    """The events of a block, in the order of its lines.
 
-    A timestamp that is missing, zero, unparsable or more than 24 h after `landed_at` sends its
-    line to the quarantine; it is never re-dated. Rows carry `hour`, `name` and `batch`.
+    A timestamp that is missing, zero, unparsable or more than 24 h after its object landed sends
+    its line to the quarantine; it is never re-dated. Rows carry hour, object, line and batch.
     """
-    good: list[pl.DataFrame] = []
     bad: list[Bad] = []
-    lines = 0
-    for numbers, block in _blocks(data):
-        lines += len(block)
-        kept, decoded = _decode(numbers, block, bad)
-        good.append(_typed(kept, decoded))
-    rows = pl.concat(good) if good else _typed([], [])
-    events = _dated(rows, landed_at, data, bad)
-    where = {"hour": pl.lit(hour), "object": pl.lit(name), "batch": pl.lit(batch, pl.Int64)}
-    refused = pl.DataFrame(bad, schema=Bad._fields, orient="row", schema_overrides=_BAD_TYPES)
-    return Parsed(
-        events.with_columns(file_id(), **where).select(EVENTS.schema.names()),
-        refused.sort("line").with_columns(**where).select(QUARANTINE.schema.names()),
-        lines,
-    )
+    with _no_collector():
+        rows, spans, lines = _decoded(parts, bad)
+    events = _dated(rows.with_columns(*_places(spans)), parts, bad)
+    return Parsed(events, refused(parts, bad), lines)
 
 
-_BAD_TYPES = {"line": pl.Int64, "reason": pl.String, "text": pl.String}
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    # The collector would go through the decoded lines over and over, and there is nothing to find:
+    # a third of the time.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
-def _blocks(data: bytes) -> Iterator[tuple[list[int], list[bytes]]]:
-    """Lines that are not blank, with their numbers from 1, in blocks."""
+def _decoded(parts: Sequence[Part], bad: list[Bad]) -> tuple[pl.DataFrame, list[Span], list[int]]:
+    """Rows as SCHEMA, where they stood, and the lines of each part."""
+    frames: list[pl.DataFrame] = []
+    spans: list[Span] = []
+    lines: list[int] = []
+    for number, part in enumerate(parts):
+        lines.append(0)
+        first = part.first
+        for block in _blocks(part.data):
+            rows = _whole(block)
+            if rows is not None:
+                spans.append(Span(number, first, len(rows)))
+                lines[-1] += len(rows)
+                first += len(rows)
+            else:
+                before = len(bad)
+                rows, numbers = _by_line(number, first, block, bad)
+                spans += (Span(number, at, 1) for at in numbers)
+                lines[-1] += len(rows) + len(bad) - before
+                first += block.count(b"\n")
+            frames.append(columns(rows))
+    return (pl.concat(frames) if frames else columns([])), spans, lines
+
+
+def refused(parts: Sequence[Part], bad: Sequence[Bad]) -> pl.DataFrame:
+    """Rows of `quarantine`, in the order of the lines."""
+    rows = [
+        (source.hour, source.object, line, source.batch, reason, text)
+        for part, line, reason, text in sorted(bad, key=lambda b: (b.part, b.line))
+        for source in (parts[part].source,)
+    ]
+    return pl.DataFrame(rows, schema=QUARANTINE.schema, orient="row")
+
+
+def _blocks(data: bytes) -> Iterator[bytes]:
+    """Blocks of whole lines."""
+    start = 0
+    while start < len(data):
+        end = data.find(b"\n", start + BLOCK_BYTES) + 1 or len(data)
+        yield data[start:end]
+        start = end
+
+
+def _whole(block: bytes) -> list[Line] | None:
+    if not block.endswith(b"\n"):
+        block += b"\n"
+    return None if _has_long_line(block) else decode_block(block)
+
+
+def _has_long_line(block: bytes) -> bool:
+    # A line over the cap spans one of these windows whole: a newline in each clears them all.
+    step = MAX_LINE_BYTES // 2
+    return any(block.find(b"\n", at, at + step) < 0 for at in range(0, len(block) - step, step))
+
+
+def _by_line(
+    part: int, first: int, block: bytes, bad: list[Bad]
+) -> tuple[list[Line], list[int]]:  # fmt: skip
+    rows: list[Line] = []
     numbers: list[int] = []
-    block: list[bytes] = []
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if line.strip():
-            numbers.append(number)
-            block.append(line)
-        if len(block) == BLOCK_LINES:
-            yield numbers, block
-            numbers, block = [], []
-    if block:
-        yield numbers, block
-
-
-def _decode(numbers: list[int], block: list[bytes], bad: list[Bad]) -> tuple[list[int], list[Line]]:
-    # An object cut by a new line leaves a line that does not begin or does not end with a brace:
-    # without such lines, as many objects as lines means one object in each.
-    whole = all(line.startswith(b"{") and line.endswith((b"}", b"}\r")) for line in block)
-    if whole and max(map(len, block)) <= MAX_LINE_BYTES:
+    for at, line in enumerate(block.split(b"\n"), first):
+        if not line or line.isspace():
+            continue
+        if len(line) > MAX_LINE_BYTES:
+            bad.append(Bad(part, at, too_long(len(line)), text_of(line)))
+            continue
         try:
-            decoded = _DECODER.decode_lines(b"\n".join(block))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            pass
+            rows.append(decode(line))
+        except REFUSED as error:
+            bad.append(Bad(part, at, str(error)[:500], text_of(line)))
         else:
-            if len(decoded) == len(block):
-                return numbers, decoded
-    kept: list[int] = []
-    found: list[Line] = []
-    for number, line in zip(numbers, block, strict=True):
-        try:
-            found.append(_one(line))
-            kept.append(number)
-        except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
-            bad.append(Bad(number, str(error)[:500], _text(line)))
-    return kept, found
+            numbers.append(at)
+    return rows, numbers
 
 
-def _one(line: bytes) -> Line:
-    if len(line) > MAX_LINE_BYTES:
-        raise ValueError(f"line of {len(line)} bytes is over {MAX_LINE_BYTES}")
-    return _DECODER.decode(line)
+def _places(spans: Sequence[Span]) -> list[pl.Series]:
+    """Part and line number of every row."""
+    if len(spans) == 1:
+        ((part, first, count),) = spans
+        line = pl.int_range(first, first + count, dtype=pl.Int64, eager=True).alias("line")
+        return [pl.repeat(part, count, dtype=pl.UInt32, eager=True).alias("part"), line]
+    ranges = pl.DataFrame(spans, schema=_SPANS, orient="row").filter(pl.col("lines") > 0)
+    spread = ranges.select(
+        "part", line=pl.int_ranges("first", pl.col("first") + pl.col("lines"))
+    ).explode("line")
+    return [spread["part"], spread["line"]]
 
 
-def _text(line: bytes) -> str:
+def too_long(size: int) -> str:
+    """The reason of a line over the cap."""
+    return f"line of {size} bytes is over {MAX_LINE_BYTES}"
+
+
+def text_of(line: bytes) -> str:
+    """The line for people: cut at 64 KiB, undecodable bytes escaped."""
     return line[:MAX_TEXT_CHARACTERS].decode("utf-8", "backslashreplace")
 
 
-def _typed(numbers: list[int], decoded: list[Line]) -> pl.DataFrame:
-    names = Line.__struct_fields__
-    values = (
-        zip(*map(msgspec.structs.astuple, decoded), strict=True) if decoded else ([] for _ in names)
+def _dated(rows: pl.DataFrame, parts: Sequence[Part], bad: list[Bad]) -> pl.DataFrame:
+    sources = pl.DataFrame(
+        [(*p.source[:3], p.source.landed_at + FUTURE) for p in parts],
+        schema={"hour": pl.String, "object": pl.String, "batch": pl.Int64, "latest": AT},
+        orient="row",
     )
-    columns = [
-        pl.Series(name, column, dtype=_DTYPES.get(name, pl.String))
-        for name, column in zip(names, values, strict=True)
-    ]
-    return pl.DataFrame([pl.Series("line", numbers, dtype=pl.Int64), *columns])
-
-
-def _dated(rows: pl.DataFrame, landed_at: dt.datetime, data: bytes, bad: list[Bad]) -> pl.DataFrame:
-    latest = pl.lit(landed_at + FUTURE).cast(pl.Datetime("us", "UTC"))
     raw = pl.col("ts")
-    at = raw.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    dated = rows.with_columns(sources.select(pl.all().gather(rows["part"]))).with_columns(
+        at=raw.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    )
+    wrong = (
+        pl.col("at").is_null() | (pl.col("at").dt.year() <= 1) | (pl.col("at") > pl.col("latest"))
+    )
+    mask = dated.select(wrong=wrong)["wrong"]
+    if mask.any():
+        _refuse_dates(dated.filter(mask), parts, bad)
+        dated = dated.filter(~mask)
+    opened = pl.col("ts_open").str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    computed: dict[str, Any] = {
+        "ts": pl.col("at"), "day": pl.col("at").dt.date(), "ts_open": opened,
+        "file_id": file_id().alias("file_id"),
+    }  # fmt: skip
+    filled = dated.with_columns(pl.col(n).fill_null(value) for n, value in DEFAULTS.items())
+    return filled.select(computed.get(n, pl.col(n)).alias(n) for n in EVENTS.schema.names())
+
+
+def _refuse_dates(rows: pl.DataFrame, parts: Sequence[Part], bad: list[Bad]) -> None:
+    raw, at = pl.col("ts"), pl.col("at")
     reason = (
         pl.when(raw.is_null() | (raw == "")).then(pl.lit("ts is missing"))
         .when(at.is_null()).then(pl.lit("ts is not an RFC 3339 time"))
         .when(at.dt.year() <= 1).then(pl.lit("ts is zero"))
-        .when(at > latest).then(pl.lit("ts is more than 24 h after its landing"))
+        .otherwise(pl.lit("ts is more than 24 h after its landing"))
     )  # fmt: skip
-    checked = rows.with_columns(reason=reason)
-    refused = checked.filter(pl.col("reason").is_not_null()).select("line", "reason", "ts")
-    lines = data.split(b"\n") if refused.height else []
-    for number, why, ts in refused.iter_rows():
-        bad.append(Bad(number, f"{why}: {ts!r}", _text(lines[number - 1])))
-    opened = pl.col("ts_open").str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
-    return (
-        checked.filter(pl.col("reason").is_null())
-        .with_columns(ts=at, ts_open=opened)
-        .with_columns(
-            pl.col("ts").dt.date().alias("day"),
-            *(pl.col(name).fill_null(default) for name, default in _DEFAULTS.items()),
-        )
-        .drop("reason")
-    )
+    texts: dict[int, list[bytes]] = {}
+    for part, line, why, ts in rows.select("part", "line", reason.alias("why"), "ts").iter_rows():
+        if part not in texts:
+            texts[part] = parts[part].data.split(b"\n")
+        text = text_of(texts[part][line - parts[part].first])
+        bad.append(Bad(part, line, f"{why}: {ts!r}", text))

@@ -180,7 +180,7 @@ class CrashError(Exception):
 def crash_at(monkeypatch):
     """Let the n-th write of the lake raise, before or after it is committed."""
 
-    def arm(point, when, methods=("append", "delete", "replace")):
+    def arm(point, when, methods=("commit", "append", "delete", "replace")):
         seen = [0]
 
         def wrap(real):
@@ -340,7 +340,7 @@ def test_a_log_longer_than_a_part_lands_in_parts(home, monkeypatch):
     ("junk.jsonl.gz", b"junk"),
     ("cut.jsonl.zst", compress([line("a").encode()])[:-5]),
     ("junk.jsonl.zst", b"junk"),
-])  # fmt: skip
+], ids=["cut gzip", "bad gzip", "no gzip", "cut zstd", "no zstd"])  # fmt: skip
 def test_a_file_that_cannot_be_unpacked_is_refused_whole(home, name, data):
     """One line names the file; nothing of it has landed."""
     file = home.folder / name

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lake.schemas import EVENTS, QUARANTINE
-from pipelines.transforms.parse import MAX_LINE_BYTES, parse
+from pipelines.transforms.parse import MAX_LINE_BYTES, Part, Source, parse
 
 LANDED = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 TS = '"ts":"2026-11-01T11:00:00Z"'
@@ -16,10 +16,10 @@ GOOD = (
 
 
 def parsed(data, landed_at=LANDED):
-    found = parse(data, hour="2026-11-01T11", name="o.jsonl", batch=1, landed_at=landed_at)
+    found = parse([Part(Source("2026-11-01T11", "o.jsonl", 1, landed_at), 1, data)])
     assert dict(found.events.schema) == dict(EVENTS.schema)
     assert dict(found.quarantine.schema) == dict(QUARANTINE.schema)
-    assert found.events.height + found.quarantine.height == found.lines
+    assert found.events.height + found.quarantine.height == sum(found.lines)
     return found
 
 
@@ -120,7 +120,7 @@ def test_two_in_one_line_and_one_in_two_lines_do_not_make_up_for_each_other():
 def test_blank_lines_and_carriage_returns_are_no_lines():
     """Numbers stay those of the file; CRLF files are read as they are meant."""
     found = parsed(b"\r\n" + GOOD + b"\r\n\r\n  \n" + GOOD + b"\r\n")
-    assert found.lines == 2
+    assert found.lines == [2]
     assert found.events["line"].to_list() == [2, 5]
     assert found.events["path"].to_list() == ["p", "p"]
 
@@ -147,7 +147,7 @@ def test_what_is_refused_does_not_depend_on_the_company_it_is_in():
 @pytest.mark.parametrize("data", [b"", b"\n\n", b" "])
 def test_nothing_is_no_event(data):
     """An empty object has no lines."""
-    assert parsed(data).lines == 0
+    assert parsed(data).lines == [0]
 
 
 def test_rows_say_where_they_came_from():

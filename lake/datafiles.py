@@ -1,0 +1,179 @@
+"""Parquet files of Delta tables, written piece by piece while their rows come.
+
+Memory is one row group however many rows there are. A file that is never committed is seen by
+nobody; vacuum removes it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import obstore
+import polars as pl
+import pyarrow.parquet as pq
+from obstore.store import LocalStore
+
+from lake.parts import LONGEST_BOUND, Part
+from lake.schemas import Table
+from storage.errors import LakeError
+from storage.objectstore import open_store
+
+ROW_GROUP_ROWS = 65_536
+ZSTD_LEVEL = 3
+SINGLE = {"line", "seq", "ts", "ts_open"}
+_ORDERED = (pl.Int64, pl.Float64, pl.Date, pl.Datetime, pl.String)
+
+
+@dataclass
+class Bounds:
+    """Least and greatest value of each column and how many are null, over all rows so far."""
+
+    rows: int = 0
+    least: dict[str, Any] = field(default_factory=dict)
+    most: dict[str, Any] = field(default_factory=dict)
+    nulls: dict[str, int] = field(default_factory=dict)
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Take the rows of a frame in."""
+        self.rows += frame.height
+        ordered = [n for n, dtype in frame.schema.items() if isinstance(dtype, _ORDERED)]
+        found = frame.select(
+            *(pl.col(n).min().name.prefix("least ") for n in ordered),
+            *(pl.col(n).max().name.prefix("most ") for n in ordered),
+            *(pl.col(n).null_count().name.prefix("nulls ") for n in frame.columns),
+        ).row(0, named=True)
+        for name in ordered:
+            low, high = found[f"least {name}"], found[f"most {name}"]
+            if low is not None:
+                self.least[name] = min(self.least.get(name, low), low)
+                self.most[name] = max(self.most.get(name, high), high)
+        for name in frame.columns:
+            self.nulls[name] = self.nulls.get(name, 0) + found[f"nulls {name}"]
+
+    def as_json(self) -> str:
+        """The statistics of a file, as the Delta log keeps them."""
+        bounded = [n for n in self.least if _short(self.least[n]) and _short(self.most[n])]
+        return json.dumps(
+            {
+                "numRecords": self.rows,
+                "minValues": {name: _shown(self.least[name]) for name in bounded},
+                "maxValues": {name: _shown(self.most[name]) for name in bounded},
+                "nullCount": self.nulls,
+            }
+        )
+
+
+def write_frames(
+    root: str, table: Table, partition: Mapping[str, str], frames: Iterable[pl.DataFrame]
+) -> Part | None:
+    """Write frames with the table's columns as one file of a partition; None without any row.
+
+    Nobody sees it until it is committed. What `frames` raises is raised, and no file is left.
+    Raises LakeError where it cannot be written.
+    """
+    schema = pl.Schema({n: d for n, d in table.schema.items() if n not in partition})
+    bounds = Bounds()
+    groups = _groups(frames, schema, bounds)
+    first = next(groups, None)
+    if first is None:
+        return None
+    folder = "".join(f"{name}={quote(value, safe='')}/" for name, value in partition.items())
+    path = f"{folder}{uuid.uuid4().hex}.parquet"
+    place = f"{root.rstrip('/')}/{table.name}"
+    store = open_store(place)
+    with _target(store, path) as target, _writer(target, schema) as writer:
+        for group in _chained(first, groups):
+            arrow = group.to_arrow(compat_level=pl.CompatLevel.newest())
+            try:
+                writer.write_table(arrow)
+            except OSError as error:
+                raise LakeError(f"{place}/{path} cannot be written: {error}.") from error
+    empty = [n for n in table.required if bounds.nulls.get(n)]
+    if empty:
+        raise LakeError(f"table {table.name}: null in {', '.join(empty)}.")
+    size = obstore.head(store, path)["size"]
+    return Part(f"{place}/{path}", path, size, bounds.rows, dict(partition), bounds.as_json())
+
+
+def discard(root: str, table: Table, parts: Iterable[Part]) -> None:
+    """Remove files that are not going to be committed."""
+    if paths := [part.path for part in parts]:
+        obstore.delete(open_store(f"{root.rstrip('/')}/{table.name}"), paths)
+
+
+def _chained(first: pl.DataFrame, left: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    yield first
+    del first
+    yield from left
+
+
+def _groups(
+    frames: Iterable[pl.DataFrame], schema: pl.Schema, bounds: Bounds
+) -> Iterator[pl.DataFrame]:
+    """Row groups: frames brought together until they have ROW_GROUP_ROWS rows."""
+    held: list[pl.DataFrame] = []
+    rows = 0
+    for frame in frames:
+        if not frame.height:
+            continue
+        piece = frame.select(pl.col(n).cast(d) for n, d in schema.items())
+        bounds.add(piece)
+        held.append(piece)
+        rows += piece.height
+        if rows >= ROW_GROUP_ROWS:
+            yield pl.concat(held)
+            held, rows = [], 0
+    if rows:
+        yield pl.concat(held)
+
+
+@contextmanager
+def _target(store: Any, path: str) -> Iterator[Any]:
+    """A file to write to; on a local disk it outlives a power cut once the block has ended."""
+    if not isinstance(store, LocalStore):
+        with obstore.open_writer(store, path) as remote:
+            yield remote
+        return
+    place = Path(str(store.prefix)) / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with place.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        place.unlink(missing_ok=True)
+        raise
+
+
+def _writer(target: Any, schema: pl.Schema) -> pq.ParquetWriter:
+    # Numbers that seldom come twice get no dictionary: it would be thrown away after its cost.
+    single = {n for n, d in schema.items() if n in SINGLE or d in (pl.Boolean, pl.Float64)}
+    deltas = dict.fromkeys(SINGLE & schema.keys(), "DELTA_BINARY_PACKED")
+    return pq.ParquetWriter(
+        target,
+        pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.newest()).schema,
+        compression="zstd",
+        compression_level=ZSTD_LEVEL,
+        use_dictionary=[n for n in schema if n not in single],  # pyright: ignore[reportArgumentType]
+        column_encoding=deltas or None,
+    )
+
+
+def _short(value: Any) -> bool:
+    return not isinstance(value, str) or len(value) <= LONGEST_BOUND
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, dt.datetime):
+        return f"{value.replace(tzinfo=None).isoformat()}Z"
+    return value.isoformat() if isinstance(value, dt.date) else value
