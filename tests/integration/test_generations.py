@@ -231,7 +231,7 @@ def test_a_refresh_that_slept_through_another_changes_nothing(home, monkeypatch)
     (home.root() / "a").write_bytes(b"x" * 10)
     crawled(home)
     refresh(home.config, now=dt.datetime.now(dt.UTC))
-    whole, numbers = refreshing.results.compute, iter((100, 101))
+    whole, numbers = refreshing.results.build, iter((100, 101))
 
     class Lease:
         def __init__(self):
@@ -243,14 +243,14 @@ def test_a_refresh_that_slept_through_another_changes_nothing(home, monkeypatch)
 
     def slept(*given, **how):
         found = whole(*given, **how)
-        monkeypatch.setattr(refreshing.results, "compute", whole)
+        monkeypatch.setattr(refreshing.results, "build", whole)
         (home.root() / "b").write_bytes(b"x" * 7)
         crawled(home)
         refresh(home.config, now=dt.datetime.now(dt.UTC))
         return found
 
     monkeypatch.setattr(refreshing, "held", expired)
-    monkeypatch.setattr(refreshing.results, "compute", slept)
+    monkeypatch.setattr(refreshing.results, "build", slept)
     report = refresh(home.config, now=dt.datetime.now(dt.UTC))
     assert report.superseded
     assert report.generation == published.current(home.lake.root).number
