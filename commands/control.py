@@ -16,9 +16,14 @@ from commands.options import (
     note,
     team_names,
     team_option,
-    who,
 )
-from storage.units import format_size, parse_duration, parse_instant, parse_size
+from storage.units import (
+    format_instant,
+    format_size,
+    parse_duration,
+    parse_instant,
+    parse_size,
+)
 
 
 @click.group()
@@ -57,19 +62,14 @@ def quota_set(team: str, backend: str, soft: str, hard: str, grace: str, **o: An
 
     Example: warpdrive quota set --team vision --soft 400TB
     """
-    from lake.change import set_quota
-
-    asked = Asked(o)
     where = "" if backend == "all" else backend
     limits = {
         "team": team, "backend": where,
         "soft_bytes": parse_size(soft, "--soft"), "hard_bytes": parse_size(hard, "--hard"),
         "grace_seconds": int(parse_duration(grace, "--grace").total_seconds()),
     }  # fmt: skip
-    config = asked.config
-    set_quota(config, limits, who())
-    if where and where not in {b.name for b in config.backends}:
-        note(f"Note: backend '{where}' is not in the config.")
+    if told := Asked(o).changes.set_quota(limits):
+        note(f"Note: {told}")
     click.echo(
         f'Quota set for team "{team}" (backend={backend or "all"}, '
         f"soft={format_size(limits['soft_bytes'])}, hard={format_size(limits['hard_bytes'])})"
@@ -86,9 +86,7 @@ def quota_delete(team: str, backend: str, **o: Any) -> None:
 
     Example: warpdrive quota delete --team vision
     """
-    from lake.change import delete_quota
-
-    delete_quota(Asked(o).config, team, "" if backend == "all" else backend, who())
+    Asked(o).changes.delete_quota(team, "" if backend == "all" else backend)
     click.echo(f'Quota deleted for team "{team}" (backend={backend or "all"})')
 
 
@@ -126,7 +124,7 @@ def team_add(user: str, team_name: str, since: str, **o: Any) -> None:
 
     Example: warpdrive team add alice vision
     """
-    _members(o, [(user, team_name)], since)
+    _told(*Asked(o).changes.add_member(user, team_name, _checked(since)))
 
 
 @team.command("import")
@@ -138,9 +136,7 @@ def team_import(file: str, since: str, **o: Any) -> None:
 
     Example: warpdrive team import teams.csv
     """
-    from lake.change import read_members
-
-    _members(o, read_members(file), since)
+    _told(*Asked(o).changes.import_members(file, _checked(since)))
 
 
 @team.command("remove")
@@ -153,16 +149,13 @@ def team_remove(user: str, team_name: str, since: str, **o: Any) -> None:
 
     Example: warpdrive team remove alice vision
     """
-    from lake.change import remove_member
-
-    at = parse_instant(since, "--since") if since else None
-    remove_member(Asked(o).config, (user, team_name), at, who())
+    Asked(o).changes.remove_member(user, team_name, _checked(since))
     click.echo(f"Removed {user} from {team_name}. Reports follow at the next refresh.")
 
 
-def _members(options: dict[str, Any], pairs: list[tuple[str, str]], since: str) -> None:
-    from lake.change import add_members
+def _checked(since: str) -> str:
+    return format_instant(parse_instant(since, "--since")) if since else ""
 
-    at = parse_instant(since, "--since") if since else None
-    new = add_members(Asked(options).config, pairs, at, who())
-    click.echo(f"{new} of {len(pairs)} memberships are new. Reports follow at the next refresh.")
+
+def _told(new: int, given: int) -> None:
+    click.echo(f"{new} of {given} memberships are new. Reports follow at the next refresh.")

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, common, emit, formatted, who
+from commands.options import Asked, common, emit, formatted
 from storage.errors import UsageError
+from storage.paths import split_place
 from storage.units import parse_day
 
 
@@ -41,8 +42,6 @@ def rule_add(place: str, team_name: str, preview: bool, fmt: str, **o: Any) -> N
 
     Example: warpdrive rule add training:datasets/imagenet vision --preview
     """
-    from lake.change import add_rule, split_place
-
     asked = Asked(o)
     backend, prefix = split_place(place)
     if not team_name:
@@ -50,7 +49,7 @@ def rule_add(place: str, team_name: str, preview: bool, fmt: str, **o: Any) -> N
     if preview:
         emit("rule", [asked.reader.rule_preview(backend, prefix, team_name)], fmt)
         return
-    add_rule(asked.config, {"backend": backend, "prefix": prefix, "team": team_name}, who())
+    asked.changes.add_rule({"backend": backend, "prefix": prefix, "team": team_name})
     click.echo(f"{place} belongs to {team_name}. Reports follow at the next refresh.")
 
 
@@ -62,9 +61,7 @@ def rule_remove(place: str, **o: Any) -> None:
 
     Example: warpdrive rule remove training:datasets/imagenet
     """
-    from lake.change import remove_rule, split_place
-
-    remove_rule(Asked(o).config, *split_place(place), who())
+    Asked(o).changes.remove_rule(*split_place(place))
     click.echo(f"The rule of {place} is removed. Reports follow at the next refresh.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, common
+from commands.options import HERE, Asked, common, refuse
 from storage.errors import UsageError, WarpdriveError
 from storage.units import format_size, parse_size
 
@@ -29,7 +29,7 @@ def mount(daemon: bool, foreground: bool, **o: Any) -> None:
 
     if daemon and foreground:
         raise UsageError("--daemon and --foreground exclude each other: give one of them.")
-    run_mount(Asked(o).config, daemon=daemon)
+    run_mount(Asked(o, local=HERE).config, daemon=daemon)
 
 
 @click.command()
@@ -41,7 +41,7 @@ def stats(**o: Any) -> None:
     """
     from warpdrive_agent.control import agent_stats
 
-    found = agent_stats(Asked(o).config)
+    found = agent_stats(Asked(o, local=HERE).config)
     click.echo(f"WarpDrive Cache Statistics\n{RULE}")
     click.echo("\n".join(_cache_lines(found)))
 
@@ -55,7 +55,7 @@ def status(**o: Any) -> None:
     """
     from warpdrive_agent.control import agent_status
 
-    config = Asked(o).config
+    config = Asked(o, local=HERE).config
     found = agent_status(config)
     telemetry = found["telemetry"]
     lines = ["WarpDrive Status", RULE]
@@ -114,7 +114,7 @@ def warm(backend: str, prefix: str, recursive: bool, max_size: str, workers: int
 
     limit = parse_size(max_size, "--max-size")
     order = WarmOrder(backend, prefix.strip("/"), recursive, limit, workers)
-    steps = warm_cache(Asked(o).config, order)
+    steps = warm_cache(Asked(o, local=HERE).config, order)
     for name, value in (
         ("Backend", backend), ("Prefix", order.prefix or "/"),
         ("Recursive", str(recursive).lower()),
@@ -166,11 +166,12 @@ def spool() -> None:
 @spool.command("check")
 @click.argument("folder", metavar="DIR")
 @common
-def spool_check(folder: str, **_: Any) -> None:
+def spool_check(folder: str, **o: Any) -> None:
     """What a spool holds, and what is wrong with it; changes nothing.
 
     Example: warpdrive spool check /var/cache/warpdrive/spool
     """
+    refuse(o, ("server",), HERE)
     from warpdrive_agent.spoolcheck import OK, check_spool, counters
 
     rows = check_spool(folder)

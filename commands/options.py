@@ -16,6 +16,7 @@ from storage.units import parse_instant
 
 F = TypeVar("F", bound=Callable[..., Any])
 FIRST_YEAR, LAST_YEAR = 1971, 2199
+HERE = "this command is about this machine"
 COMMON = ("config", "as_of", "tenant", "server")
 
 
@@ -79,15 +80,18 @@ def one_of(*names: str) -> Callable[..., list[str]]:
 class Asked:
     """What the common options say, wherever they stood."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], *, local: str = "") -> None:
+        """`local`: why the command has nothing to ask a server; `--server` is refused then."""
+        if local:
+            refuse(options, ("server",), local)
         outer = click.get_current_context().find_root().params
         given = {name: options.pop(name) or outer.get(name) for name in COMMON}
-        if given["server"]:
+        self._config, self._tenant, self._url = given["config"], given["tenant"], given["server"]
+        if self._url and self._tenant:
             raise UsageError(
-                f"--server '{given['server']}': this version reads the local lake only; "
-                "leave --server away."
+                f"--tenant '{self._tenant}': on a server the token names the tenant: "
+                "leave --tenant away."
             )
-        self._config, self._tenant = given["config"], given["tenant"]
         self.as_of = _as_of(given["as_of"]) if given["as_of"] else None
 
     @property
@@ -99,12 +103,47 @@ class Asked:
         return load_config(found.tenant(self._tenant)) if self._tenant else found
 
     @property
+    def server(self) -> Any:
+        """The server to ask, or None for the local lake."""
+        if not self._url:
+            return None
+        from commands.remote import Server, token
+
+        found = Server(self._url, token(self._config_if_any()))
+        if found.unsafe:
+            note("Warning: the token goes over plain http, where others can read it: use https.")
+        return found
+
+    @property
     def reader(self) -> Any:
         """The read model; `emit` says on stderr how old its answers are."""
+        if (server := self.server) is not None:
+            from commands.remote import RemoteReader
+            from storage.units import format_instant
+
+            return RemoteReader(server, format_instant(self.as_of) if self.as_of else "")
         from lake.read import Reader
 
         reader = click.get_current_context().obj = Reader(self.config, self.as_of)
         return reader
+
+    @property
+    def changes(self) -> Any:
+        """What may be changed, in the lake or on the server."""
+        if self.as_of:
+            raise UsageError("--as-of is for reports: a change is made now. Leave it away.")
+        if (server := self.server) is not None:
+            from commands.remote import RemoteChanges
+
+            return RemoteChanges(server)
+        from commands.changes import LocalChanges
+
+        return LocalChanges(self.config, who())
+
+    def _config_if_any(self) -> Any:
+        """A server can be asked without a config; one that is named must be good."""
+        named = self._config or os.environ.get("WARPDRIVE_CONFIG")
+        return self.config if named or os.path.exists("warpdrive.yaml") else None  # noqa: PTH110
 
 
 def refuse(options: dict[str, Any], names: Iterable[str], why: str) -> None:

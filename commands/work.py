@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import COMMON, Asked, backend_option, common, emit, formatted, refuse
+from commands.options import COMMON, HERE, Asked, backend_option, common, emit, formatted, refuse
 from storage.errors import UsageError, WarpdriveError
 
 
@@ -22,11 +22,18 @@ def ingest(paths: tuple[str, ...], start: str, end: str, **o: Any) -> None:
 
     Example: warpdrive ingest /var/log/warpdrive/telemetry.jsonl
     """
-    from pipelines import commands
-
     asked = Asked(o)
     if paths and (start or end):
         raise UsageError("--from and --to are for landing hours: leave the files away.")
+    if (server := asked.server) is not None:
+        from commands.sending import send
+
+        if not paths:
+            raise UsageError("--server ingests by itself what has landed: name files to send.")
+        click.echo(send(server, paths))
+        return
+    from pipelines import commands
+
     if start or end:
         hours = commands.hours_between(start, end)
         click.echo(commands.reingest(asked.config, hours))
@@ -44,14 +51,26 @@ def crawl(backend: str, allow_removal: bool, fmt: str, **o: Any) -> None:
 
     Example: warpdrive crawl --backend training
     """
-    from pipelines import commands
-
-    asked = Asked(o)
-    rows = commands.crawl(asked.config, backend, asked.as_of, allow_removal=allow_removal)
+    rows = _crawled(Asked(o), backend, allow_removal=allow_removal)
     emit("crawl", rows, fmt)
     failed = [row["backend"] for row in rows if row["state"] == "failed"]
     if failed:
         raise WarpdriveError(f"crawl failed for {', '.join(failed)}: see the column error.")
+
+
+def _crawled(asked: Asked, backend: str, *, allow_removal: bool) -> list[dict[str, Any]]:
+    if (server := asked.server) is not None:
+        from commands.remote import RUN_SECONDS
+
+        if asked.as_of:
+            raise UsageError("--as-of: a server crawls as of now: leave it away.")
+        params = {"backend": backend, "allow_removal": "true" if allow_removal else ""}
+        told = server.send("POST", "/crawl", params, seconds=RUN_SECONDS)
+        rows: list[dict[str, Any]] = told.get("backends") or []
+        return rows
+    from pipelines import commands
+
+    return commands.crawl(asked.config, backend, asked.as_of, allow_removal=allow_removal)
 
 
 @click.command()
@@ -65,7 +84,7 @@ def refresh(rebuild: bool, watch: bool, **o: Any) -> None:
     """
     from pipelines import commands
 
-    asked = Asked(o)
+    asked = Asked(o, local="a server refreshes after events and crawls by itself")
     if watch and asked.as_of:
         raise UsageError("--watch keeps up with the present: leave --as-of away.")
     click.echo(commands.refresh(asked.config, asked.as_of, rebuild=rebuild))
@@ -85,7 +104,7 @@ def dashboard(port: int, address: str, **o: Any) -> None:
     """
     from dashboard.serve import serve
 
-    serve(Asked(o).config, port, address)
+    serve(Asked(o, local="the dashboard reads the lake itself").config, port, address)
 
 
 @click.command()
@@ -98,7 +117,7 @@ def doctor(**o: Any) -> None:
     from storage.doctor import examine
     from warpdrive_agent.capability import mount_problem
 
-    found = [*examine(Asked(o).config), ("mount", mount_problem() or "")]
+    found = [*examine(Asked(o, local=HERE).config), ("mount", mount_problem() or "")]
     for name, problem in found:
         click.echo(f"{'FAIL' if problem else 'PASS'} {name}{': ' if problem else ''}{problem}")
     if any(problem for _, problem in found):

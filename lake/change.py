@@ -71,14 +71,6 @@ def remove_rule(config: Config, backend: str, prefix: str, who: str) -> None:
     control.remove_rule(Lake(config.lake.root), backend, prefix, who, clock.now())
 
 
-def split_place(text: str) -> tuple[str, str]:
-    """Backend and prefix of `BACKEND:PREFIX`. Raises UsageError for anything else."""
-    backend, colon, prefix = text.partition(":")
-    if not colon or not backend:
-        raise UsageError(f"'{text}' is not BACKEND:PREFIX, such as training:datasets/imagenet.")
-    return backend, prefix.strip("/")
-
-
 def read_members(file: str) -> list[tuple[str, str]]:
     """(user, team) of each line of a CSV with the columns user_id and team_name, in file order.
 

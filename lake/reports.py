@@ -90,7 +90,7 @@ def _value(row: Row, name: str) -> Any:
 
 def body(report: str, rows: list[Row]) -> list[Row]:
     """Rows as the REST body has them; the contract's keys first."""
-    return [_BODIES[report](row) for row in rows]
+    return rows.body if isinstance(rows, Answer) else [_BODIES[report](row) for row in rows]
 
 
 def _usage(row: Row) -> Row:
@@ -199,3 +199,47 @@ _BODIES = {
     "audit-log": dict,
     "crawl": dict,
 }
+
+# Columns of the result tables by the keys of a REST body, where those differ.
+_COLUMNS = {
+    "usage": {"group_name": "group", "backend_name": "backend", "file_count": "files",
+              "total_bytes": "bytes", "last_access": "last_access_at"},
+    "stale": {"backend_name": "backend", "last_modified": "last_modified_at",
+              "last_access": "last_access_at"},
+    "growth": {"date": "day", "total_bytes": "bytes", "file_count": "files",
+               "backend_name": "backend", "team_name": "team"},
+    "quota": {"ID": "quota_id", "TeamName": "team", "BackendName": "backend",
+              "SoftLimit": "soft_bytes", "HardLimit": "hard_bytes",
+              "current_usage": "usage_bytes", "grace_until": "grace_until_at"},
+    "user": {"BackendName": "backend", "Path": "path", "UserID": "user", "Date": "day",
+             "ReadCount": "read_count", "BytesRead": "bytes_read",
+             "LastAccess": "last_access_at", "WriteCount": "write_count",
+             "BytesWritten": "bytes_written"},
+    "backends": {"file_count": "files", "total_bytes": "bytes"},
+    "team": {"user_id": "user", "team_name": "team", "since": "since_at"},
+}  # fmt: skip
+
+
+class Answer(list[Row]):
+    """Rows that came as a REST body, which is kept: it is what `--format json` prints."""
+
+    body: list[Row]
+
+
+def rows_of(report: str, told: list[Row] | None) -> Answer:
+    """The rows of a REST body in the columns of the result tables; None is no rows.
+
+    Servers of the Go version say `null` for nothing, and know fewer keys.
+    """
+    columns = _COLUMNS.get(report, {})
+    found = Answer(
+        {columns.get(key, key): None if value == ZERO_TIME else value
+         for key, value in item.items()}
+        for item in told or []
+    )  # fmt: skip
+    found.body = told or []
+    if report == "quota":
+        for row in found:
+            row.setdefault("status", "EXCEEDED" if row.get("exceeded") else
+                           "WARNING" if row.get("soft_exceeded") else "OK")  # fmt: skip
+    return found

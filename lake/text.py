@@ -21,13 +21,18 @@ FORMATS = ("table", "csv", "json")
 Row = dict[str, Any]
 
 
+def _known(value: Any) -> str:
+    """`-` for what a server of the Go version does not know."""
+    return "-" if value is None else str(value)
+
+
 class Cell(NamedTuple):
     """One column of a table: heading, width (negative = left aligned), source, how to print."""
 
     heading: str
     width: int
     column: str
-    show: Callable[[Any], str] = str
+    show: Callable[[Any], str] = _known
 
 
 def _day(value: Any) -> str:

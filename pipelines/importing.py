@@ -70,6 +70,25 @@ def import_file(store: Any, path: Path, hour: str, known: Mapping[int, set[str]]
     return Imported(path, len(landed), sum(landed), start)
 
 
+def new_parts(path: Path, known: Mapping[int, set[str]]) -> Iterator[tuple[bytes, str, int, int]]:
+    """What follows the longest known prefix of a file, in whole lines.
+
+    Yields bytes, sha256 of everything up to their end, start and end offset. Raises UsageError
+    when the file cannot be read or unpacked.
+    """
+    try:
+        with open_events(path) as stream:
+            start = _start(stream, known)
+        with open_events(path) as stream:
+            digest = hashlib.sha256()
+            _skip(stream, start, digest)
+            for part, end in _parts(stream, start):
+                digest.update(part)
+                yield part, digest.hexdigest(), end - len(part), end
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise UsageError(f"{path}: cannot be read: {error}.") from None
+
+
 def open_events(path: Path) -> IO[bytes]:
     """The uncompressed bytes of an event file."""
     if path.name.endswith(".gz"):

@@ -10,6 +10,8 @@ from __future__ import annotations
 import codecs
 import re
 
+from storage.errors import UsageError
+
 _ESCAPE = re.compile(rb"\\(\\|x[0-9a-f]{2})?")
 
 
@@ -46,6 +48,14 @@ def _bytes_as_escapes(error: UnicodeError) -> tuple[str, int]:
         raise error
     wrong = error.object[error.start : error.end]
     return "".join(f"\\x{byte:02x}" for byte in wrong), error.end
+
+
+def split_place(text: str) -> tuple[str, str]:
+    """Backend and prefix of `BACKEND:PREFIX`. Raises UsageError for anything else."""
+    backend, colon, prefix = text.partition(":")
+    if not colon or not backend:
+        raise UsageError(f"'{text}' is not BACKEND:PREFIX, such as training:datasets/imagenet.")
+    return backend, prefix.strip("/")
 
 
 codecs.register_error("warpdrive_bytes", _bytes_as_escapes)
