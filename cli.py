@@ -27,6 +27,7 @@ MODULES = {
     "commands.serve": ("serve",),
     "commands.token": ("token",),
     "commands.node": ("mount", "stats", "status", "warm", "spool"),
+    "commands.move": ("move",),
 }
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Any
 
 import click
 
 from commands.options import HERE, Asked, common, refuse
+from commands.progress import ProgressLine
 from storage.errors import UsageError, WarpdriveError
 from storage.units import format_size, parse_size
 
 RULE = "─" * 36
-PROGRESS_SECONDS = 0.5
 
 
 @click.command()
@@ -121,38 +120,23 @@ def warm(backend: str, prefix: str, recursive: bool, max_size: str, workers: int
         ("Max Size", format_size(limit) if limit else "unlimited"), ("Workers", workers),
     ):  # fmt: skip
         click.echo(f"{name + ':':<11}{value}")
-    started = time.monotonic()
+    line = ProgressLine()
     try:
-        last = _followed(steps, started)
+        last = _followed(steps, line)
     except KeyboardInterrupt:
         click.echo("Warning: Warming interrupted; what is cached stays. Run it again to go on.")
         return
     if last.failed:
         raise WarpdriveError(f"{last.failed} files could not be warmed: {'; '.join(last.errors)}")
-    click.echo(f"Done: Cache warming complete in {time.monotonic() - started:.1f}s")
+    click.echo(f"Done: Cache warming complete in {time.monotonic() - line.started:.1f}s")
 
 
-def _followed(steps: Any, started: float) -> Any:
-    """The last step; on a terminal the others rewrite one line of stderr."""
-    shown = 0.0
+def _followed(steps: Any, line: ProgressLine) -> Any:
+    """The last step."""
     step = None
     for step in steps:
-        now = time.monotonic()
-        if sys.stderr.isatty() and (step.done or now - shown >= PROGRESS_SECONDS):
-            shown = now
-            sys.stderr.write("\r" + _progress(step, now - started) + ("\n" if step.done else ""))
-            sys.stderr.flush()
+        line.show((step.files_done, step.files), (step.bytes_done, step.bytes), last=step.done)
     return step
-
-
-def _progress(step: Any, seconds: float) -> str:
-    rate = step.bytes_done / max(seconds, 0.001)
-    share = step.bytes_done / step.bytes if step.bytes else 1.0
-    left = (step.bytes - step.bytes_done) / rate if rate else 0.0
-    return (
-        f"{step.files_done}/{step.files} files | {format_size(step.bytes_done)}/"
-        f"{format_size(step.bytes)} ({share:.0%}) | {rate / 1024**2:.1f} MB/s | ETA {left:.0f}s "
-    )
 
 
 @click.group()

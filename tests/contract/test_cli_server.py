@@ -15,7 +15,7 @@ NOW = dt.datetime.now(dt.UTC)
 QUESTIONS = (
     "usage", "usage --group-by team", "usage --group-by backend --backend data",
     "usage --group-by prefix --depth 2 --attribution access",
-    "usage --as-of 2026-01-01", "stale", "stale --days 0 --min-size 2 --limit 3 --backend data",
+    "usage --as-of 2030-01-01", "stale", "stale --days 0 --min-size 2 --limit 3 --backend data",
     "growth", "growth --by team --period 0", "growth --by backend --forecast 3 --backend other",
     "quota list", "quota list --team vision", "user ann", "user ann --backend data --limit 1",
     "backends", "team list", "rule list", "rule add data:p1 vision --preview", "ledger --hours 99",
@@ -164,16 +164,16 @@ def test_files_and_crawls_go_through_a_server(new_home, monkeypatch):
         assert first.code == 0, first
         assert ": 3 events accepted, 0 of them for the quarantine." in first.out
         assert ": 0 events accepted" in home.run("ingest", log, "--server", url).out
+        log.write_text(line * 3 + "not json\n")
+        assert "1 of them for the quarantine" in home.run("ingest", log, "--server", url).out
         log.write_text(line * 3 + "not json\n" + line * 2)
-        assert home.run("ingest", log, "--server", url).code in (0, 2)
-        log.write_text(line * 5)
         assert ": 2 events accepted" in home.run("ingest", log, "--server", url).out
         done = home.run("crawl", "--server", url, "--format", "csv")
         assert (done.code, [(r["backend"], r["state"], r["files"]) for r in done.rows]) == (
             0, [("data", "complete", "1")]
         )  # fmt: skip
-        (row,) = home.run("usage", "--format", "csv", "--server", url).rows
-        assert (row["group"], row["read_count"]) == ("ann", "5")
+        rows = home.run("usage", "--format", "csv", "--server", url).rows
+        assert [row["read_count"] for row in rows if row["group"] == "ann"] == ["5"]
         assert "name files to send" in home.run("ingest", "--server", url).err
         home.root().rename(home.folder / "gone")
         failed = home.run("crawl", "--server", url)
@@ -280,11 +280,13 @@ def test_a_server_is_asked_without_config_and_engine(home, go, tmp_path):
         "\nprint(sorted(heavy), file=sys.stderr)"
     )
     environ = {k: v for k, v in os.environ.items() if k != "WARPDRIVE_CONFIG"}
+    bare = tmp_path / "bare"
+    bare.mkdir()
     for args in (["usage"], ["stale", "--days", "7"], ["quota", "list"], ["ledger"]):
         go.answers.setdefault(("GET", "/api/v1/ledger"), [])
         done = subprocess.run(
             [sys.executable, "-c", script, *args, "--server", go.url, "--format", "json"],
-            cwd=tmp_path, env={**environ, "PYTHONPATH": os.getcwd()},  # noqa: PTH109
+            cwd=bare, env={**environ, "PYTHONPATH": os.getcwd()},  # noqa: PTH109
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert (done.stdout, done.stderr) == ("[]\n", "[]\n")

@@ -1,3 +1,5 @@
+# pyright: reportIncompatibleMethodOverride=false
+# pyright: reportIncompatibleVariableOverride=false
 """A server that answers as the Go version did: `null` for nothing, fewer keys, errors as text."""
 
 import http.server
