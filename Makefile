@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ui chaos bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-ui test-ops docs chaos bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -29,6 +29,9 @@ test: setup ## lint, then run the tests; what lint finds does not hide what they
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
 	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)
 
+test-ops: setup ## run server, agent, Prometheus and Alertmanager for real: metrics, alerts, dashboard
+	@tools/setup prometheus >/dev/null && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ops $(PYTEST)
+
 chaos: setup ## kill, fill and cut the agent off: SEED=… TRIALS=…; the last line counts violations
 	@$(BIN)/python tests/chaos/campaign.py --seed $(or $(SEED),1) --trials $(or $(TRIALS),500)
 
@@ -50,11 +53,15 @@ bench-ingest: setup ## race ingest against DuckDB; bad lines and small objects t
 bench-report: setup ## write docs/performance.md from the last run of each benchmark
 	@$(BIN)/python bench/report.py
 
+docs: setup ## write docs/cli.md and docs/api.md from the commands and the API
+	@$(BIN)/python tools/docs.py
+
 lint: setup ## check style, imports and types
 	@$(call quietly,ruff check)
 	@$(call quietly,ruff format --check)
 	@$(call quietly,lint-imports --no-cache)
 	@$(call quietly,pyright --warnings)
+	@$(call quietly,python tools/docs.py --check)
 
 format: setup ## let ruff mend and format the code
 	@$(BIN)/ruff check --quiet --fix-only

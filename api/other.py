@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api import openapi, scope
 from api.errors import answer
+from api.lakemetrics import lake_text
 from api.metrics import CONTENT_TYPE
 from api.route import Asked, Route
 from lake.read import Reader
@@ -22,7 +23,11 @@ async def healthz(_asked: Asked) -> Response:
 
 async def metrics(asked: Asked) -> Response:
     """Counters of the server and of the caller's lake, in Prometheus' text format."""
-    text = await asked.site.call(lambda: asked.state.metrics.text(asked.site.name), heavy=False)
+    site, teams = asked.site, asked.caller.teams
+    text = await site.call(
+        lambda: asked.state.metrics.text(site.name) + lake_text(site.config.lake.root, teams),
+        heavy=False,
+    )
     return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 

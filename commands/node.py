@@ -10,7 +10,7 @@ import click
 from commands.options import HERE, Asked, common, refuse
 from commands.progress import ProgressLine
 from storage.errors import UsageError, WarpdriveError
-from storage.units import format_size, parse_size
+from storage.units import format_size, parse_instant, parse_size
 
 RULE = "─" * 36
 
@@ -89,11 +89,23 @@ def _cache_lines(found: dict[str, int]) -> list[str]:
 
 def _lake_lines(config: Any) -> list[str]:
     from lake.published import current
+    from storage import clock
 
     found = current(config.lake.root)
     if not found.as_of:
         return ["Reports", "  none yet: run `warpdrive refresh`"]
-    return ["Reports", f"  As of: {found.as_of}", f"  Published: {found.published_at}"]
+    age = (clock.now() - parse_instant(found.published_at)).total_seconds() / 60
+    lag = found.ingest_lag_seconds
+    lines = ["Reports", f"  As of: {found.as_of}",
+             f"  Published: {found.published_at} ({age:.0f} min ago)"]  # fmt: skip
+    if lag is not None:
+        lines.append(f"  Ingest Lag: {lag:.0f} s (p95)")
+    lines.append("Coverage")
+    for row in found.rows("backends"):
+        cover = "no agent reports" if row["coverage"] is None else f"{row['coverage']:.0%}"
+        crawled = str(row["crawled_at"] or "")[:19] or "never"
+        lines.append(f"  {row['name']}: {cover}, listing {row['state']}, crawled {crawled}")
+    return lines
 
 
 @click.command()

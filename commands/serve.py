@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, common, note
+from commands.options import HERE, Asked, common, note
 
 RULE = "─" * 36
 
@@ -26,7 +26,7 @@ def serve(addr: str, allow_unauthenticated: bool, **o: Any) -> None:
     from api.server import listen, run
     from api.tenants import tenant_configs
 
-    config = Asked(o).config
+    config = Asked(o, local=HERE).config
     configs = tenant_configs(config)
     host, port = chosen_address(config, addr, note)
     if not allow_unauthenticated:

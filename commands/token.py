@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, common, note
+from commands.options import HERE, Asked, common, note
 from storage.errors import UsageError
 from storage.units import parse_duration
 
@@ -42,7 +42,7 @@ def token_create(
     lifetime = parse_duration(expires, "--expires")
     if lifetime.total_seconds() < 1:
         raise UsageError(f"--expires '{expires}' is no time at all: write 90d.")
-    config = Asked(o).config
+    config = Asked(o, local=HERE).config
     jwt = config.server.jwt
     if jwt is None:
         raise UsageError(

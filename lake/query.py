@@ -46,7 +46,7 @@ class Query:
     ) -> list[Row]:
         """Rows of stale_index with `coverage`, not touched for `days`, largest first."""
         before = self._as_of - dt.timedelta(days=days)
-        found = self._rows(
+        found = self.rows(
             "select backend, path, file_id, size_bytes, "
             f"{_us('last_modified_at')}, {_us('last_access_at')}, evidence, owner, owner_source, "
             f"team from stale_index where last_access_at < {_at(before)} "
@@ -60,7 +60,7 @@ class Query:
     def user(self, user: str, backend: str, limit: int) -> list[Row]:
         """What a user touched, per file and day, newest first, ties by backend and path."""
         sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
-        return self._rows(
+        return self.rows(
             f'with a as ({self._access()}) select backend, path, "user", '
             f"cast(day as varchar) as day, {sums}, {_us('max(last_access_at)', 'last_access_at')} "
             f'from a where "user" = {quoted(user)}{_only("backend", backend)} '
@@ -80,7 +80,7 @@ class Query:
             ("s.files", "s.bytes", "s.seen_at") if owned
             else ("t.files", "t.touched_bytes", "c.acted_at")
         )  # fmt: skip
-        return self._rows(
+        return self.rows(
             f"with a as (select {part} as g, backend, file_id, {', '.join(COUNTS)}, last_access_at "
             f"from ({self._access()}) where \"user\" <> '' and backend <> ''), "
             f"i as (select {part} as g, backend, file_id, size_bytes, last_access_at "
@@ -106,7 +106,7 @@ class Query:
     def ledger(self, node: str, hours: int) -> list[Row]:
         """Per node and landing hour of the last `hours`, newest first."""
         since = (self._as_of - dt.timedelta(hours=hours)).strftime("%Y-%m-%dT%H")
-        found = self._rows(
+        found = self.rows(
             "with l as (select *, row_number() over (partition by object "
             "order by batch desc, ingested_at desc) as nth from ledger), "
             "o as (select * from l where nth = 1), "
@@ -134,7 +134,7 @@ class Query:
 
     def rules(self) -> list[Row]:
         """Every ownership rule in force with the files and bytes it decides about."""
-        found = self._rows(
+        found = self.rows(
             "with l as (select *, row_number() over (partition by backend, prefix "
             "order by number desc) as nth from ownership_rules), "
             "r as (select * from l where nth = 1 and action not in ('remove', 'delete')) "
@@ -156,7 +156,7 @@ class Query:
 
     def audit_log(self, limit: int) -> list[Row]:
         """Changes of control tables, newest first."""
-        return self._rows(
+        return self.rows(
             f'select {_us("at")}, who, action, object, "before", "after" from audit_log '
             f"order by at_us desc{_limit(limit)}",
             ("audit_log",),
@@ -170,7 +170,7 @@ class Query:
             at.strftime(hour)
             for at in (self._as_of - window, self._as_of - SEEN_WITHIN, self._as_of)
         )
-        found = self._rows(
+        found = self.rows(
             "with s as (select unnest(backends) as backend, node, hour, heartbeats from agents "
             f"where hour <= '{end}' and hour > '{start}'), "
             f"r as (select distinct backend, node from s where hour > '{recent}'), "
@@ -200,7 +200,7 @@ class Query:
             "and op in ('read', 'write')"
         )
 
-    def _rows(self, sql: str, tables: tuple[str, ...], *, latest: bool = False) -> list[Row]:
+    def rows(self, sql: str, tables: tuple[str, ...], *, latest: bool = False) -> list[Row]:
         builder = QueryBuilder()
         for name in tables:
             handle = self._open(name, None if latest else self._versions.get(name))

@@ -38,7 +38,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with one_at_a_time():
             if arguments:
-                print({"chromium": chromium, "uv": find_uv, "extra": extra}[arguments[0]]())
+                print(
+                    {"chromium": chromium, "uv": find_uv, "extra": extra, "prometheus": prometheus}[
+                        arguments[0]
+                    ]()
+                )
             else:
                 fill_venv()
     except SetupError as error:
@@ -198,6 +202,19 @@ def chromium() -> str:
 def chromium_on_path() -> str | None:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     return next(filter(None, map(shutil.which, names)), None)
+
+
+def prometheus() -> str:
+    """Prometheus, Alertmanager and their tools, else the distribution's."""
+    tools = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
+
+    def there() -> bool:
+        return all(map(shutil.which, tools))
+
+    packages = ["prometheus", "prometheus-alertmanager"]
+    if not there() and not install_packages(packages, "the tests of operations need", there):
+        raise SetupError(f"not all of {', '.join(tools)} are on PATH")
+    return str(shutil.which("prometheus"))
 
 
 def install_packages(names: list[str], why: str, satisfied: Callable[[], bool]) -> bool:

@@ -20,7 +20,7 @@ def run_demo(source: str | None, into: str, say: Say) -> bool:
     """
     started = time.monotonic()
     place = prepare(source, into, say)
-    from pipelines.demo import checks, reports  # engine and orchestrator: seconds of import
+    from pipelines.demo import checks, reports, served  # engine and orchestrator: seconds of import
 
     plan = reads.plan(place.source, place.readers)
     say(f"Reading {plan.files} files ({format_size(plan.size_bytes)}) as "
@@ -30,6 +30,8 @@ def run_demo(source: str | None, into: str, say: Say) -> bool:
     _govern(place, plan, say)
     reports.show(place, say)
     results = checks.all_checks(place, plan, done)
+    say("Starting the REST server and asking it …")
+    results += served.checks(place, plan)
     for check in results:
         say(check.line())
     passed = all(check.passed for check in results)
