@@ -36,7 +36,7 @@ def daily_ours(lake: str, out: str) -> Found:
     from lake.store import Lake
 
     events = load([part.uri for part in Lake(lake).parts(EVENTS)], EVENTS.schema)
-    rows = daily(events, "2026-11-20").collect()
+    rows = daily(events, "2026-11-20").collect(engine="streaming")
     write_part(out, ACCESS_DAILY, rows, {"landing_day": "2026-11-20"})
     return {"rows": rows.height, "bytes": int(rows["bytes_read"].sum())}
 

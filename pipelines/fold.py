@@ -74,7 +74,7 @@ def fold(
 def fold_day(day: Day) -> Folded:
     """The task: read the events of one landing day, write every table's rows of it."""
     events = load(day.events, EVENTS.schema)
-    access = daily(events, day.name).collect()
+    access = daily(events, day.name).collect(engine="streaming")
     beats = heartbeats(events, day.name).collect()
     made = {AGENTS: beats, ACCESS_DAILY: access}
     where = {"landing_day": day.name}

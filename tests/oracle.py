@@ -10,7 +10,7 @@ since_at, number), `ignored` (name), `kept_reader` (file_id, reader), and the ma
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import duckdb
@@ -273,13 +273,14 @@ where was is not null or now is not null group by all
 """
 
 
-def _columns(schema: pl.Schema) -> str:
-    return ", ".join(
-        f'make_timestamp(epoch_us("{name}")) as "{name}"'
-        if isinstance(dtype, pl.Datetime)
-        else f'"{name}"'
-        for name, dtype in schema.items()
-    )
+def _columns(schema: pl.Schema, there: Collection[str]) -> str:
+    """Every column; null where files from before it came have none."""
+    instants = {name for name, dtype in schema.items() if isinstance(dtype, pl.Datetime)}
+    told = {
+        name: f'make_timestamp(epoch_us("{name}"))' if name in instants else f'"{name}"'
+        for name in schema
+    }
+    return ", ".join(f'{told[n] if n in there else "null"} as "{n}"' for n in schema)
 
 
 class Oracle:
@@ -296,18 +297,20 @@ class Oracle:
             self.frame(name, pl.DataFrame(schema=schema))
             return
         listed = ", ".join("'" + uri.replace("'", "''") + "'" for uri in uris)
+        source = (
+            f"read_parquet([{listed}], hive_partitioning=true, hive_types_autocast=false, "
+            "union_by_name=true)"
+        )
+        there = {row[0] for row in self.con.execute(f"describe from {source}").fetchall()}
         self.con.execute(
-            f"create or replace view {name} as select {_columns(schema)} from "
-            f"read_parquet([{listed}], "
-            "hive_partitioning=true, hive_types_autocast=false, union_by_name=true)"
+            f"create or replace view {name} as select {_columns(schema, there)} from {source}"
         )
 
     def frame(self, name: str, frame: pl.DataFrame) -> None:
         """A table with the rows of a frame."""
         self.con.register(f"_{name}", frame.to_arrow())
-        self.con.execute(
-            f"create or replace table {name} as select {_columns(frame.schema)} from _{name}"
-        )
+        columns = _columns(frame.schema, frame.columns)
+        self.con.execute(f"create or replace table {name} as select {columns} from _{name}")
         self.con.unregister(f"_{name}")
 
     def view(self, name: str, sql: str) -> None:

@@ -300,3 +300,30 @@ def test_what_is_published_is_for_its_owner_only(home):
     files = [path for path in Path(published.place(home.lake.root)).rglob("*") if path.is_file()]
     assert files
     assert not [path for path in files if path.stat().st_mode & 0o007]
+
+
+def test_a_lake_on_s3_is_refreshed_by_two_and_read_meanwhile(home, moto_server, monkeypatch):
+    """Real refreshes of a growing backend: every answer of a reader is of one of them."""
+    for name, value in moto_server.environ().items():
+        monkeypatch.setenv(name, value)
+    text = home.file.read_text().replace("./lake", f"s3://{moto_server.bucket()}/lake")
+    home.file.write_text(text)
+
+    def grown(size):
+        (home.root() / f"f{size}").write_bytes(b"x" * size)
+        crawled(home)
+        refresh(home.config, now=dt.datetime.now(dt.UTC))
+
+    grown(1)
+    with ThreadPoolExecutor(2) as pool:
+        racing = [pool.submit(grown, size) for size in (10, 100)]
+        seen = [answers(Reader(home.config))]
+        while not all(each.done() for each in racing):
+            seen.append(answers(Reader(home.config)))
+        assert [each.exception() for each in racing] == [None, None]
+    assert all(len(answer) == 1 for answer in seen)
+    sizes = [answer.pop() for answer in seen]
+    assert sizes == sorted(sizes)
+    assert answers(Reader(home.config)) == {111}
+    paths = [row["path"] for row in Reader(home.config).stale(days=0, min_size=5)]
+    assert paths == ["f100", "f10"]
