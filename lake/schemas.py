@@ -39,6 +39,8 @@ class Table:
     columns: tuple[Column, ...]
     partition_by: tuple[str, ...] = ()
     path_sorted: bool = False
+    ordered: bool = False
+    """Files are sorted and do not overlap, which readers rely on: never bring them together."""
 
     @property
     def schema(self) -> pl.Schema:
@@ -330,6 +332,7 @@ STALE_INDEX = Table(
         _c("owner_source", TEXT, "rule, storage, writer, reader or none"),
         _c("team", TEXT, "team of the owner, or unassigned"),
     ),
+    ordered=True,
 )
 
 STALE_ROLLUP = Table(

@@ -97,6 +97,16 @@ def test_the_rest_is_not_read(tmp_path, monkeypatch):
     assert sum(taken) <= 2_048
 
 
+def test_housekeeping_does_not_bring_the_files_together(tmp_path):
+    """Joined files would not be sorted, and the top of the index would not be the top."""
+    frame = index([(size, 1, "a") for size in range(100)])
+    lake = written(tmp_path, frame, {30, 60})
+    assert lake.compact(STALE_INDEX) == 0
+    assert len(lake.parts(STALE_INDEX)) == 3
+    found = largest(lake, None, pl.lit(value=True), 50)
+    assert found["size_bytes"].to_list() == list(range(99, 49, -1))
+
+
 def test_a_page_begins_behind_its_key_though_rows_came():
     """What is new above the key is not shown again; what is behind it is."""
     frame = index([(5, 1, "a"), (5, 1, "b"), (4, 1, "a"), (9, 1, "a")])
