@@ -15,8 +15,9 @@ from lake.metrics import diff
 from lake.metrics.access import coverage
 from lake.metrics.ledger import by_node_and_hour
 from lake.metrics.ownership import below, prefix_rules
+from lake.metrics.span import AGES
 from lake.metrics.usage import prefix
-from lake.schemas import AGENTS, AUDIT_LOG, LEDGER, STALE_INDEX
+from lake.schemas import AGENTS, AUDIT_LOG, LEDGER, STALE_INDEX, STALE_ROLLUP
 from lake.store import Lake
 from lake.world import World
 from storage.config import Config
@@ -64,10 +65,29 @@ class Ask:
         return rows(kept.join(cover, on="backend", how="left", maintain_order="left"))
 
     def stale_total(self, days: int, min_size: int, backend: str) -> Row:
-        """How many files `stale` has in all, and their bytes."""
-        found = self._index().filter(self._stale(days, min_size, backend))
-        sums = found.select(files=pl.len(), bytes=pl.col("size_bytes").sum())
-        return sums.collect(engine="streaming").row(0, named=True)
+        """How many files `stale` has in all, and their bytes.
+
+        From the rollup for the windows it knows, and of the index only the class of sizes that
+        `min_size` cuts; any other window passes over two numbers of every file that is as large.
+        """
+        stale = self._stale(days, min_size, backend)
+        rollup = self._read.scan(STALE_ROLLUP)
+        if days not in AGES or self._index_version is None:
+            return _sums(self._index().filter(stale), files=pl.len())
+        size_class = min_size.bit_length() - 1
+        cut = min_size & (min_size - 1) != 0 if min_size else False
+        here = pl.col("backend") == backend if backend not in ("", "all") else pl.lit(value=True)
+        found = _sums(
+            rollup.filter(
+                pl.col("age_days") >= days, pl.col("size_class") >= size_class + cut, here
+            ),
+            files=pl.col("files").sum(), size="bytes",
+        )  # fmt: skip
+        if cut:
+            within = pl.col("size_bytes") < 1 << (size_class + 1)
+            part = _sums(self._index().filter(stale, within), files=pl.len())
+            found = {name: found[name] + part[name] for name in found}
+        return found
 
     def _stale(self, days: int, min_size: int, backend: str) -> pl.Expr:
         long_ago = pl.col("last_access_at") < self._as_of - dt.timedelta(days=days)
@@ -153,6 +173,11 @@ class Ask:
         if self._index_version is None:
             return world.stale_index(self._world).lazy()
         return self._read.scan(STALE_INDEX, self._index_version)
+
+
+def _sums(found: pl.LazyFrame, *, files: pl.Expr, size: str = "size_bytes") -> Row:
+    sums = found.select(files=files.cast(pl.Int64), bytes=pl.col(size).sum())
+    return sums.collect(engine="streaming").row(0, named=True)
 
 
 def rows(frame: pl.DataFrame) -> list[Row]:

@@ -92,7 +92,8 @@ class Reader:
     def stale_total(self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "") -> Row:
         """How many files `stale` has in all, and their bytes: `files`, `bytes`.
 
-        Reads two numbers of every file the first time, then answers from memory.
+        From the rollup where `days` is one of its ages; for others two numbers of every file that
+        is as large are read the first time, then it is answered from memory.
         """
         self.known_backend(backend)
         asked = (days, min_size, backend)

@@ -232,7 +232,7 @@ def deep(reader, told):
 
 def stale(reader, told, as_of):
     """Windows and sizes that no document holds, in order, and their totals."""
-    for days, smallest in ((0, 1), (10, 0), (60, 3), (90, 0)):
+    for days, smallest in ((0, 1), (10, 0), (10, 5), (30, 4), (60, 3), (90, 0)):
         where = (f"from stale_index where last_access_at < as_of() - interval {days} day "
                  f"and size_bytes >= {smallest}")  # fmt: skip
         sql = f"select backend, path {where} order by size_bytes desc, backend, path"
