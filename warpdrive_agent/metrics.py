@@ -18,6 +18,36 @@ BACKEND_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30)
 FUSE_SECONDS = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1)
 
 
+HELP = {
+    "warpdrive_cache_size_bytes": "Bytes in the block cache.",
+    "warpdrive_cache_utilization_ratio": "Share of the block cache's size that is used.",
+    "warpdrive_cache_hit_total": "Blocks found in the cache.",
+    "warpdrive_cache_miss_total": "Blocks that a backend was asked for.",
+    "warpdrive_cache_evictions_total": "Blocks that made room for others.",
+    "warpdrive_readahead_hit_total": "Blocks read ahead that were used.",
+    "warpdrive_readahead_wasted_total": "Blocks read ahead that nobody used.",
+    "warpdrive_open_handles": "Files that are open through the mount.",
+    "warpdrive_delivered_bytes_total": "Bytes given to programs.",
+    "warpdrive_telemetry_queue_events": "Events that wait in memory.",
+    "warpdrive_telemetry_recorded_total": "Events recorded.",
+    "warpdrive_telemetry_dropped_total": "Events lost: memory or spool was full.",
+    "warpdrive_telemetry_spooled_total": "Events written to the spool.",
+    "warpdrive_telemetry_uploaded_segments_total": "Segments that have landed.",
+    "warpdrive_fuse_operations_total": "File operations of programs.",
+    "warpdrive_fuse_operation_duration_seconds": "How long file operations took.",
+    "warpdrive_backend_request_duration_seconds": "How long requests to backends took.",
+    "warpdrive_backend_errors_total": "Requests to backends that failed.",
+    "warpdrive_backend_bytes_read_total": "Bytes read from backends.",
+    "warpdrive_auth_refresh_total": "Credentials renewed.",
+}
+
+
+def head(name: str, kind: str) -> Iterator[str]:
+    """The lines before a family's samples."""
+    yield f"# HELP {name} {HELP.get(name, name)}"
+    yield f"# TYPE {name} {kind}"
+
+
 class Histogram:
     """Counts of durations by upper bound. Increments may race by one; nobody waits."""
 
@@ -72,28 +102,28 @@ class Metrics:
         """The exposition text, line by line."""
         for kind, values in (("gauge", gauges), ("counter", counters)):
             for name, value in values.items():
-                yield f"# TYPE {name} {kind}"
+                yield from head(name, kind)
                 yield f"{name} {value}"
-        yield "# TYPE warpdrive_fuse_operations_total counter"
+        yield from head("warpdrive_fuse_operations_total", "counter")
         for operation, histogram in sorted(self.fuse.items()):
             count = sum(histogram.counts)
             yield f'warpdrive_fuse_operations_total{{operation="{operation}"}} {count}'
-        yield "# TYPE warpdrive_fuse_operation_duration_seconds histogram"
+        yield from head("warpdrive_fuse_operation_duration_seconds", "histogram")
         for operation, histogram in sorted(self.fuse.items()):
             labels = f'operation="{operation}"'
             yield from histogram.lines("warpdrive_fuse_operation_duration_seconds", labels)
-        yield "# TYPE warpdrive_backend_request_duration_seconds histogram"
+        yield from head("warpdrive_backend_request_duration_seconds", "histogram")
         for (backend, operation), histogram in sorted(self.requests.items()):
             labels = f'backend="{_label(backend)}",operation="{operation}"'
             yield from histogram.lines("warpdrive_backend_request_duration_seconds", labels)
-        yield "# TYPE warpdrive_backend_errors_total counter"
+        yield from head("warpdrive_backend_errors_total", "counter")
         for (backend, kind), count in sorted(self.errors.items()):
             labels = f'backend="{_label(backend)}",error_type="{kind}"'
             yield f"warpdrive_backend_errors_total{{{labels}}} {count}"
-        yield "# TYPE warpdrive_backend_bytes_read_total counter"
+        yield from head("warpdrive_backend_bytes_read_total", "counter")
         for backend, count in sorted(self.bytes_read.items()):
             yield f'warpdrive_backend_bytes_read_total{{backend="{_label(backend)}"}} {count}'
-        yield "# TYPE warpdrive_auth_refresh_total counter"
+        yield from head("warpdrive_auth_refresh_total", "counter")
 
 
 class MeteredSource:
