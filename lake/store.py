@@ -114,12 +114,21 @@ class Lake:
             if handle is None:
                 return None
             if handle.version() != version:
-                handle.load_as_version(version)
+                self._go_back(handle, table, version)
             _opened[key] = handle
             while len(_opened) > KEPT_HANDLES:
                 _opened.pop(next(iter(_opened)), None)
             return handle
         return _opened[key]
+
+    def _go_back(self, handle: DeltaTable, table: Table, version: int) -> None:
+        try:
+            handle.load_as_version(version)
+        except Exception as error:
+            raise LakeError(
+                f"table {table.name} at {self.uri(table)}: version {version}, which the published "
+                f"results are of, is gone ({first_line(error)}): run `warpdrive refresh`."
+            ) from error
 
     def at(self, versions: Mapping[str, int]) -> Lake:
         """The same lake as it was at these versions of its tables."""

@@ -179,7 +179,7 @@ def dying(monkeypatch, after):
     with monkeypatch.context() as patch:
         for module, name in (
             (publish, "create"), (publish, "write_new"), (publish, "write_if_unchanged"),
-            (obstore, "delete"), (Lake, "_write"),
+            (obstore, "delete"), (Lake, "_retry"),
         ):  # fmt: skip
             patch.setattr(module, name, counted(getattr(module, name)))
         yield left
@@ -327,3 +327,27 @@ def test_a_lake_on_s3_is_refreshed_by_two_and_read_meanwhile(home, moto_server, 
     assert answers(Reader(home.config)) == {111}
     paths = [row["path"] for row in Reader(home.config).stale(days=0, min_size=5)]
     assert paths == ["f100", "f10"]
+
+
+@pytest.mark.parametrize("first", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
+def test_a_refresh_may_die_between_any_two_commits(home, monkeypatch, first):
+    """Tables are half written, yet every question is answered from the refresh before."""
+    total = 0
+    for number in range(first, 60, 3):
+        (home.root() / f"f{number}").write_bytes(b"x" * (number + 1))
+        crawled(home)
+        with dying(monkeypatch, number) as left:
+            died = False
+            try:
+                refresh(home.config, now=dt.datetime.now(dt.UTC))
+            except Died:
+                died = True
+        told = answers(Reader(home.config)) if number > first or not died else {total}
+        assert told in ({total}, {total + number + 1})
+        refresh(home.config, now=dt.datetime.now(dt.UTC))
+        total += number + 1
+        assert answers(Reader(home.config)) == {total}
+        if not died and left[0] > 0:
+            break
+    else:
+        pytest.fail("never got through")

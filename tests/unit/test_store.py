@@ -119,3 +119,17 @@ def test_every_declared_table_can_be_made_and_read_back(tmp_path, table):
     lake.append(table, pl.DataFrame(schema=table.schema))
     assert lake.scan(table).collect_schema() == table.schema
     assert all(column.doc for column in table.columns)
+
+
+def test_a_version_that_was_cleaned_away_is_one_line_with_a_way_out(tmp_path):
+    """Results published long ago may name a version that the log does not know any more."""
+    lake = Lake(str(tmp_path))
+    for number in range(3):
+        lake.append(QUARANTINE, rows(str(number)))
+    handle = lake.open(QUARANTINE)
+    assert handle is not None
+    handle.create_checkpoint()
+    for log in (tmp_path / "quarantine" / "_delta_log").glob("*[0-2].json"):
+        log.unlink()
+    with pytest.raises(LakeError, match=r"version 1.*is gone.*warpdrive refresh"):
+        lake.at({"quarantine": 1}).scan(QUARANTINE)
