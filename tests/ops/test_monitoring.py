@@ -27,8 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 MONITORING = ROOT / "deploy" / "monitoring"
 PATIENCE_SECONDS = 90
 # What has no reason to happen in the story below, so that its panel may be empty.
-QUIET = ("ingest_lag", "error", "/ (rate(warpdrive_cache", "api_ingested", "api_quarantined", "coverage",
-         "backend_request", "fuse", "topk(12, sum by (team) (deriv", "api_request")  # fmt: skip
+QUIET = ("ingest_lag", "error", "/ (rate(warpdrive_cache", "api_ingested", "api_quarantined",
+         "coverage", "backend_request", "fuse", "topk(12, sum by (team) (deriv",
+         "api_request")  # fmt: skip
 
 
 def free_port():
