@@ -6,19 +6,28 @@ import csv
 import io
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
 from api import scope
 from api.body import read_body
 from api.errors import ApiError, answer
 from api.jsonbody import MemberBody, QuotaBody, RuleBody, read_json
-from api.params import text
+from api.params import SINCE, text
 from api.route import Asked, Route
 from lake import change
 from storage.errors import UsageError
 from storage.units import parse_duration, parse_instant
 
 MAX_IMPORT_BYTES = 64 * 1024**2
+
+
+async def _removed(asked: Asked, work: Any) -> Response:
+    """Remove something; what is not there is 404."""
+    try:
+        return await _done(asked, work)
+    except UsageError as error:
+        raise ApiError(404, str(error)) from None
 
 
 async def _done(asked: Asked, work: Any, **more: Any) -> Response:
@@ -53,12 +62,10 @@ def _seconds(grace: str) -> int:
 async def delete_quota(asked: Asked) -> Response:
     """Remove the limits of a team."""
     team, backend = asked["team"], asked["backend"]
-    if not team:
-        raise ApiError(400, "team is required.", param="team")
     scope.own_team(asked.caller, [team])
     where = "" if backend == "all" else backend
     config, who = asked.site.config, asked.caller.subject
-    return await _done(asked, lambda: change.delete_quota(config, team, where, who))
+    return await _removed(asked, lambda: change.delete_quota(config, team, where, who))
 
 
 async def add_member(asked: Asked) -> Response:
@@ -68,7 +75,7 @@ async def add_member(asked: Asked) -> Response:
         raise ApiError(400, "user_id and team_name are required.",
                        param="team_name" if body.user_id else "user_id")  # fmt: skip
     scope.own_team(asked.caller, [body.team_name])
-    since = parse_instant(body.since, "since") if body.since else None
+    since = None if body.since is msgspec.UNSET else parse_instant(body.since, "since")
     config, who = asked.site.config, asked.caller.subject
     pair = (body.user_id, body.team_name)
     return await _done(asked, lambda: change.add_members(config, [pair], since, who))
@@ -77,10 +84,10 @@ async def add_member(asked: Asked) -> Response:
 async def remove_member(asked: Asked) -> Response:
     """Take a user out of a team."""
     scope.own_team(asked.caller, [asked["team"]])
-    since = parse_instant(asked["since"], "since") if asked["since"] else None
+    since = asked["since"]
     config, who = asked.site.config, asked.caller.subject
     pair = (asked["user"], asked["team"])
-    return await _done(asked, lambda: change.remove_member(config, pair, since, who))
+    return await _removed(asked, lambda: change.remove_member(config, pair, since, who))
 
 
 async def import_members(asked: Asked) -> Response:
@@ -88,7 +95,7 @@ async def import_members(asked: Asked) -> Response:
     data = await read_body(asked.request.scope, asked.request.receive, MAX_IMPORT_BYTES)
     pairs = _members(data)
     scope.own_team(asked.caller, {team for _, team in pairs})
-    since = parse_instant(asked["since"], "since") if asked["since"] else None
+    since = asked["since"]
     config, who = asked.site.config, asked.caller.subject
     return await _done(asked, lambda: change.add_members(config, pairs, since, who),
                        members=len(pairs))  # fmt: skip
@@ -133,10 +140,9 @@ async def remove_rule(asked: Asked) -> Response:
     scope.unfiltered(asked.caller)
     config, who = asked.site.config, asked.caller.subject
     backend, prefix = asked["backend"], asked["prefix"].strip("/")
-    return await _done(asked, lambda: change.remove_rule(config, backend, prefix, who))
+    return await _removed(asked, lambda: change.remove_rule(config, backend, prefix, who))
 
 
-_SINCE = text("since", "Valid from this instant; default: from the beginning.")
 ROUTES = (
     Route(
         "PUT",
@@ -155,6 +161,7 @@ ROUTES = (
         "Remove the limits of a team",
         delete_quota,
         "change",
+        statuses=(404,),
         params=(
             text("team", "The team.", names="team", required=True),
             text("backend", "Where; empty or `all`: the quota over all."),
@@ -178,10 +185,11 @@ ROUTES = (
         "Take a user out of a team",
         remove_member,
         "change",
+        statuses=(404,),
         params=(
             text("user", "The user.", required=True),
             text("team", "The team.", names="team", required=True),
-            _SINCE,
+            SINCE,
         ),
         answer="done",
     ),
@@ -192,7 +200,7 @@ ROUTES = (
         "Add the members that a CSV lists",
         import_members,
         "change",
-        params=(_SINCE,),
+        params=(SINCE,),
         body="members_csv",
         answer="done",
         statuses=(413,),
@@ -214,6 +222,7 @@ ROUTES = (
         "Remove the rule of a prefix",
         remove_rule,
         "change",
+        statuses=(404,),
         params=(
             text("backend", "The backend.", names="backend", required=True),
             text("prefix", "Whole path segments; empty: the whole backend."),

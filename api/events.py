@@ -287,7 +287,7 @@ def _checked(line: bytes, event: Usual, rules: Rules) -> tuple[bytes, bool]:
     if event.ts is None:
         line = _with(line, "ts", _stamp(rules.now))
     if reason := _reason(event.node, event.ts, rules):
-        return _with(line, "refused", reason), True
+        return _refused(line, reason), True
     return line, event.ts is not None and _bad_time(event.ts, rules)
 
 
@@ -318,7 +318,7 @@ def _odd(line: bytes, rules: Rules, *, strict: bool) -> tuple[bytes, bool, bool]
     event.ts = event.ts or _stamp(rules.now)
     made, bare = msgspec.json.encode(event), event.seq is msgspec.UNSET
     if reason := _reason(event.node, at, rules):
-        return _with(made, "refused", reason), True, bare
+        return _refused(made, reason), True, bare
     return made, _bad_time(at, rules) or _bad_values(event), bare
 
 
@@ -365,7 +365,12 @@ def _stamp(at: dt.datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
-def _with(line: bytes, key: str, value: str) -> bytes:
+def _refused(line: bytes, reason: str) -> bytes:
+    """The line with its time taken away: an event without one goes to the quarantine, as it is."""
+    return _with(line, "ts", {"refused": reason})
+
+
+def _with(line: bytes, key: str, value: Any) -> bytes:
     """The object with one more key at its end, where it wins over one of the same name."""
     inner = line.strip()[:-1].rstrip()
     comma = b"" if inner == b"{" else b","

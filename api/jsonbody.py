@@ -16,11 +16,14 @@ Integer = Annotated[int, msgspec.Meta(ge=-MAX_BYTES - 1, le=MAX_BYTES)]
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+Name = Annotated[str, msgspec.Meta(max_length=200)]
+
+
 class QuotaBody(msgspec.Struct):
     """`PUT` and `DELETE /quota`."""
 
-    team_name: str = ""
-    backend_name: str = ""
+    team_name: Name = ""
+    backend_name: Name = ""
     soft_limit: Integer = 0
     hard_limit: Integer = 0
     grace: str = ""
@@ -29,17 +32,17 @@ class QuotaBody(msgspec.Struct):
 class MemberBody(msgspec.Struct):
     """`POST` and `DELETE /team`."""
 
-    user_id: str = ""
-    team_name: str = ""
-    since: str = ""
+    user_id: Name = ""
+    team_name: Name = ""
+    since: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RuleBody(msgspec.Struct):
     """`POST` and `DELETE /rules`."""
 
-    backend: str = ""
-    prefix: str = ""
-    team: str = ""
+    backend: Name = ""
+    prefix: Annotated[str, msgspec.Meta(max_length=4096)] = ""
+    team: Name = ""
 
 
 async def read_json(asked: Asked, kind: type[T]) -> T:

@@ -55,7 +55,7 @@ def _operation(route: Route, auth: bool, names: Mapping[str, Sequence[str]]) -> 
         "responses": _responses(route, auth),
     }  # fmt: skip
     if route.body:
-        content = BODIES[route.body]
+        content = _named(BODIES[route.body], names)
         found["requestBody"] = {
             "required": True, "content": {kind: {"schema": s} for kind, s in content.items()},
         }  # fmt: skip
@@ -64,10 +64,22 @@ def _operation(route: Route, auth: bool, names: Mapping[str, Sequence[str]]) -> 
     return found
 
 
+def _named(content: Mapping[str, Any], names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """Bodies whose `backend` must be one that is there name those."""
+    found = {}
+    for kind, schema in content.items():
+        properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
+        if "backend" in properties and names.get("backend"):
+            named = {**properties, "backend": {"type": "string", "enum": names["backend"]}}
+            schema = {**schema, "properties": named}  # noqa: PLW2901 - the same with names in it
+        found[kind] = schema
+    return found
+
+
 IDEMPOTENCY = {
     "name": "Idempotency-Key", "in": "header", "required": False,
     "description": "A batch with a key that was sent before changes nothing.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+    "schema": {"type": "string", "maxLength": 500},
 }  # fmt: skip
 
 
@@ -76,6 +88,8 @@ def _parameter(param: Param, names: Mapping[str, Sequence[str]]) -> dict[str, An
     if param.names in names:
         known = list(names[param.names])
         extra = ["all"] if param.names == "backend" and not param.required else []
+        if param.names == "team" and not param.required:
+            extra = [""]
         if known or extra:
             schema["enum"] = [*extra, *known]
     found = {
@@ -88,7 +102,7 @@ def _parameter(param: Param, names: Mapping[str, Sequence[str]]) -> dict[str, An
 def _path_param(name: str) -> dict[str, Any]:
     return {
         "name": name, "in": "path", "required": True,
-        "schema": {"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_.:@-]+$"},
+        "schema": {"type": "string", "pattern": "^[^/]+$"},
     }  # fmt: skip
 
 

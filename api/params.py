@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from api.errors import ApiError
+from lake import cursor
 from storage.errors import UsageError, nearest
 from storage.units import MAX_DAYS, parse_day, parse_days, parse_instant, parse_size
 
@@ -76,6 +77,12 @@ def _text(text: str, _what: str) -> str:
     return text
 
 
+def _some(text: str, what: str) -> str:
+    if not text:
+        raise UsageError(f"{what} is required.")
+    return text
+
+
 def _integer(low: int, high: int = MAX_INT) -> Callable[[str, str], int]:
     def parse(text: str, what: str) -> int:
         digits = re.fullmatch(r"-?[0-9]{1,19}", text)
@@ -99,6 +106,8 @@ def _choice(allowed: Sequence[str]) -> Callable[[str, str], str]:
 
 
 def _instant(text: str, what: str) -> Any:
+    if "T" not in text.upper():  # the day alone, or a space, is for the command line
+        raise UsageError(f"{what} '{text[:100]}' is not a time such as 2026-11-01T00:00:00Z.")
     at = parse_instant(text, what)
     if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
         raise UsageError(f"{what} '{text}' is not in the years {_FIRST_YEAR} to {_LAST_YEAR}.")
@@ -120,24 +129,45 @@ def choice(name: str, default: str, allowed: Sequence[str], doc: str) -> Param:
 
 
 def text(name: str, doc: str, *, names: str = "", required: bool = False) -> Param:
-    """Free text; with `names`, that of a backend or team."""
-    return Param(name, _text, "", {"type": "string"}, doc, required=required, names=names)
+    """Free text; with `names`, that of a backend or team. What is required is not empty."""
+    schema: dict[str, Any] = {"type": "string", **({"minLength": 1} if required else {})}
+    return Param(name, _some if required else _text, "", schema, doc, required, names)
 
 
 BACKEND = text("backend", "Only this backend; empty or `all`: every one.", names="backend")
 AS_OF = Param("as_of", _instant, None, {"type": "string", "format": "date-time"},
               "Answer as of this instant (RFC 3339); default: that of the last refresh.",
               example="2026-11-01T00:00:00Z")  # fmt: skip
+SINCE = Param("since", _instant, None, {"type": "string", "format": "date-time"},
+              "Valid from this instant (RFC 3339); default: from the beginning.")  # fmt: skip
 SIZE = Param("min_size", parse_size, 0, {
     "type": "string", "default": "0",
     "pattern": r"^([0-9]{1,5}(\.[0-9]{1,3})?[KMGT]?B|[0-9]{1,15})?$",
 }, "At least so many bytes: `1048576`, `1GB`, `2.5TB` (1024-based).", example="1GB")  # fmt: skip
 
 
+def _cursor(text: str, _what: str) -> str:
+    cursor.key(text)
+    return text
+
+
+CURSOR = Param("cursor", _cursor, "", {"type": "string", "contentEncoding": "base64url"},
+               "Where the page before ended: its header `X-Next-Cursor`.")  # fmt: skip
+
+
 def days(name: str, default: int, doc: str) -> Param:
     """A number of days, `30` or `30d`."""
     schema = {"type": "string", "pattern": r"^([0-9]{1,4}|[12][0-9]{4}|3[0-5][0-9]{3})d?$"}
     return Param(name, parse_days, default, schema | {"default": str(default)}, doc)
+
+
+MAX_ROWS = 1_000_000
+LIMIT_0 = f"0 = all, where that is no more than {MAX_ROWS}."
+
+
+def limit(default: int) -> Param:
+    """At most so many rows; 0 is all of them, within the server's page size."""
+    return number("limit", default, f"At most so many rows; {LIMIT_0}", high=MAX_ROWS)
 
 
 def whole_days(name: str, default: int, doc: str) -> Param:

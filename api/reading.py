@@ -4,23 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from api import scope
 from api.errors import ApiError, json_response
-from api.params import AS_OF, BACKEND, SIZE, choice, day, days, number, text, whole_days
+from api.params import (
+    AS_OF,
+    BACKEND,
+    CURSOR,
+    MAX_ROWS,
+    SIZE,
+    choice,
+    day,
+    days,
+    limit,
+    number,
+    text,
+    whole_days,
+)
 from api.route import Asked, Route
+from lake import cursor
 from lake.read import ATTRIBUTIONS, GROUPS, STALE_DAYS, STALE_LIMIT, Reader
 from lake.text import render
-from storage.errors import UsageError
 
 Rows = list[dict[str, Any]]
 
 
 async def _rows(
     asked: Asked, report: str, question: Callable[[Reader], Rows], *, heavy: bool = False,
-    headers: Callable[[Rows], dict[str, str]] | None = None,
+    headers: Callable[[Reader, Rows], dict[str, str]] | None = None,
 ) -> Response:  # fmt: skip
     """Answer with rows; from memory where they were asked for since the last refresh."""
     site, as_of = asked.site, asked.params.get("as_of")
@@ -31,7 +45,10 @@ async def _rows(
 
         def work(reader: Reader) -> tuple[bytes, dict[str, str]]:
             found = question(reader)
-            return render(report, found, "json").encode(), headers(found) if headers else {}
+            if len(found) > MAX_ROWS:
+                raise ApiError(400, f"the answer has more than {MAX_ROWS} rows.",
+                               hint="Ask for less with `limit`.", param="limit")  # fmt: skip
+            return render(report, found, "json").encode(), headers(reader, found) if headers else {}
 
         kept = await site.ask(work, heavy=heavy or as_of is not None, as_of=as_of)
         if report in CACHED:
@@ -54,10 +71,38 @@ async def usage(asked: Asked) -> Response:
 
 
 async def stale(asked: Asked) -> Response:
-    """Files that nobody has touched."""
-    scope.unfiltered(asked.caller)
-    given = [asked[name] for name in ("days", "min_size", "backend", "limit")]
-    return await _rows(asked, "stale", lambda reader: reader.stale(*given), heavy=True)
+    """Files that nobody has touched, largest first, ties by backend and path.
+
+    A full page names the next one in the headers `X-Next-Cursor` and `Link`; with `total=true`
+    `X-Total-Count` says how many files there are in all.
+    """
+    if asked["as_of"] is not None:
+        scope.unfiltered(asked.caller)
+    wanted = {name: asked[name] for name in ("days", "min_size", "backend", "limit")}
+    # One row more than a page may have: whoever asked for all learns that it is too much.
+    wanted["limit"] = asked["limit"] or MAX_ROWS + 1
+    wanted["after"] = asked["cursor"]
+    root = asked.site.config.lake.root
+
+    def headers(reader: Reader, rows: Rows) -> dict[str, str]:
+        found = {}
+        if rows and len(rows) == asked["limit"]:
+            found["X-Next-Cursor"] = end = cursor.cursor(rows[-1])
+            query = urlencode({**_given(asked), "cursor": end})
+            found["Link"] = f'</api/v1/stale?{query}>; rel="next"'
+        if asked["total"] == "true":
+            total = scope.stale_total(reader, asked.caller, root, wanted)
+            found["X-Total-Count"] = str(total)
+        return found
+
+    return await _rows(
+        asked, "stale", lambda reader: scope.stale(reader, asked.caller, root, wanted),
+        heavy=True, headers=headers,
+    )  # fmt: skip
+
+
+def _given(asked: Asked) -> dict[str, str]:
+    return dict(asked.request.query_params)
 
 
 async def growth(asked: Asked) -> Response:
@@ -89,7 +134,7 @@ async def user(asked: Asked) -> Response:
     """What a user touched."""
     who = asked.request.path_params["user_id"]
     return await _rows(asked, "user", lambda reader: scope.user(
-        reader, asked.caller, who, asked["backend"], asked["limit"]
+        reader, asked.caller, who, asked["backend"], asked["limit"] or MAX_ROWS + 1
     ), heavy=True)  # fmt: skip
 
 
@@ -119,8 +164,6 @@ async def rules(asked: Asked) -> Response:
 async def rule_preview(asked: Asked) -> Response:
     """What a rule would take from other owners."""
     scope.unfiltered(asked.caller)
-    if not asked["team"]:
-        raise UsageError("team is required: name the team that the prefix would belong to.")
     prefix = asked["prefix"].strip("/")
     return await _rows(asked, "rule", lambda reader: [
         reader.rule_preview(asked["backend"], prefix, asked["team"])
@@ -131,7 +174,10 @@ async def audit_log(asked: Asked) -> Response:
     """Who changed what."""
     scope.unfiltered(asked.caller)
     return await _rows(
-        asked, "audit-log", lambda reader: reader.audit_log(asked["limit"]), heavy=True
+        asked,
+        "audit-log",
+        lambda reader: reader.audit_log(asked["limit"] or MAX_ROWS + 1),
+        heavy=True,
     )
 
 
@@ -167,7 +213,9 @@ ROUTES = (
             whole_days("days", STALE_DAYS, "Not touched for so many days."),
             SIZE,
             BACKEND,
-            number("limit", STALE_LIMIT, "At most so many rows; 0 = no limit."),
+            limit(STALE_LIMIT),
+            CURSOR,
+            choice("total", "false", ("true", "false"), "true: count all files in a header."),
             AS_OF,
         ),
         answer="stale",
@@ -207,7 +255,7 @@ ROUTES = (
         user,
         params=(
             BACKEND,
-            number("limit", 0, "At most so many rows; 0 = all."),
+            limit(0),
             AS_OF,
         ),
         answer="user",
@@ -278,7 +326,7 @@ ROUTES = (
         "Changes of quotas, teams and rules, newest first",
         audit_log,
         right="work",
-        params=(number("limit", 100, "At most so many rows; 0 = all."),),
+        params=(limit(100),),
         answer="audit_log",
     ),
 )

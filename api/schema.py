@@ -10,6 +10,7 @@ Schema = dict[str, Any]
 TEXT: Schema = {"type": "string"}
 INTEGER: Schema = {"type": "integer", "format": "int64"}
 COUNT: Schema = {"type": "integer", "format": "int64", "minimum": 0, "maximum": MAX_BYTES}
+INT64: Schema = INTEGER | {"minimum": -MAX_BYTES, "maximum": MAX_BYTES}
 NUMBER: Schema = {"type": "number"}
 FLAG: Schema = {"type": "boolean"}
 INSTANT: Schema = {"type": "string", "format": "date-time"}
@@ -48,44 +49,51 @@ _BACKEND_STATE = {"type": "string"}
 EVENT: Schema = {
     "type": "object",
     "properties": {
-        "ts": {"type": "string", "description": "RFC 3339; stamped by the server when missing."},
-        "user": TEXT, "backend": TEXT, "path": TEXT,
-        "op": {"type": "string", "examples": ["read", "write", "stat", "list", "agent"]},
-        "bytes_read": COUNT, "bytes_written": COUNT, "count": COUNT,
-        "weight": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e12},
-        "cache_hit": FLAG, "node": TEXT, "latency_ms": {"type": "number", "maximum": 1e12},
-        "error": TEXT, "ts_open": TEXT, "uid": INTEGER | {"minimum": -MAX_BYTES,
-                                                          "maximum": MAX_BYTES},
-        "job": TEXT, "pod": TEXT, "seq": COUNT, "boot": TEXT, "bytes_hit": COUNT,
-        "bytes_miss": COUNT, "kernel_cached": FLAG, "size": COUNT,
-        "backends": {"type": "array", "items": TEXT}, "drops": COUNT,
+        "ts": maybe(TEXT) | {"description": "RFC 3339; stamped by the server when missing."},
+        "op": maybe(TEXT) | {"examples": ["read", "write", "stat", "list", "agent"]},
+        **{name: maybe(TEXT) for name in (
+            "user", "backend", "path", "node", "error", "ts_open", "job", "pod", "boot",
+        )},
+        **{name: maybe(INT64) for name in (
+            "bytes_read", "bytes_written", "count", "uid", "seq", "bytes_hit", "bytes_miss",
+            "size", "drops",
+        )},
+        **{name: maybe(FLAG) for name in ("cache_hit", "kernel_cached")},
+        **{name: maybe(NUMBER) | {"minimum": -1e300, "maximum": 1e300} for name in (
+            "weight", "latency_ms",
+        )},
+        "backends": {"type": ["array", "null"], "items": TEXT},
     },
 }  # fmt: skip
 _KEY_VALUE: Schema = {
     "type": "object",
     "properties": {
         "key": TEXT,
-        "value": {"type": "object", "properties": {"stringValue": TEXT, "boolValue": FLAG}},
+        "value": {"type": "object"},
     },
 }
 BODIES: dict[str, dict[str, Schema]] = {
     "quota_body": {"application/json": row(
-        {"team_name": NAME}, backend_name=NAME | {"minLength": 0, "pattern": r"^[ -~]*$"},
-        soft_limit=COUNT, hard_limit=COUNT,
-        grace={"type": "string", "pattern": "^([1-9][0-9]{0,3}[smhd])?$"},
+        {"team_name": NAME},
+        backend_name=maybe(NAME | {"minLength": 0, "pattern": r"^[ -~\u00A1-\uD7FF]*$"}),
+        soft_limit=maybe(COUNT), hard_limit=maybe(COUNT),
+        grace=maybe({"type": "string", "pattern": "^([1-9][0-9]{0,3}[smhd])?$"}),
     ) | {"additionalProperties": True}},
     "member_body": {"application/json": row(
-        {"user_id": NAME, "team_name": NAME}, since=INSTANT,
+        {"user_id": NAME, "team_name": NAME}, since=maybe(INSTANT),
     ) | {"additionalProperties": True}},
     "rule_body": {"application/json": row(
-        {"backend": NAME, "team": NAME}, prefix={"type": "string", "pattern": r"^[ -~]*$"},
+        {"backend": NAME, "team": NAME}, prefix=maybe({"type": "string", "maxLength": 4096}),
     ) | {"additionalProperties": True}},
     "members_csv": {
-        "text/csv": {"type": "string", "examples": ["user_id,team_name\nann,vision\n"]},
+        "text/csv": {
+            "type": "string", "pattern": "^user_id,team_name\n([a-z]+,[a-z]+\n)*$",
+            "examples": ["user_id,team_name\nann,vision\n"],
+        },
     },
     "events": {
         "application/json": {"type": ["array", "null"], "items": EVENT},
-        "application/x-ndjson": {"type": "string", "examples": ['{"op":"read"}\n']},
+        "application/x-ndjson": {"examples": ['{"op":"read"}\n{"op":"stat"}\n']},
     },
     "otlp_logs": {"application/json": {
         "type": "object",
@@ -96,8 +104,8 @@ BODIES: dict[str, dict[str, Schema]] = {
                     "attributes": {"type": "array", "items": _KEY_VALUE}}},
                 "scopeLogs": {"type": "array", "items": {"type": "object", "properties": {
                     "logRecords": {"type": "array", "items": {"type": "object", "properties": {
-                        "timeUnixNano": {"type": "string", "pattern": "^[0-9]{1,19}$"},
-                        "observedTimeUnixNano": {"type": "string", "pattern": "^[0-9]{1,19}$"},
+                        "timeUnixNano": TEXT,
+                        "observedTimeUnixNano": TEXT,
                         "attributes": {"type": "array", "items": _KEY_VALUE},
                     }}},
                 }}},

@@ -12,6 +12,7 @@ from typing import Any
 
 from api.caller import Caller
 from api.errors import ApiError
+from lake import cursor, published
 from lake.read import Reader, carried
 
 Rows = list[dict[str, Any]]
@@ -65,6 +66,47 @@ def members(reader: Reader, caller: Caller) -> set[str]:
     for row in reader.team():
         first.setdefault(row["user"], row["team"])
     return {user for user, team in first.items() if team in (caller.teams or ())}
+
+
+def stale(reader: Reader, caller: Caller, root: str, wanted: dict[str, Any]) -> Rows:
+    """Stale files, of the caller's teams only; `after`: the cursor of the page before."""
+    if caller.teams is None:
+        return reader.stale(**wanted)
+    from lake import browse
+    from lake.ask import rows
+
+    lake, version, asked = _index(reader, caller, root, wanted)
+    if version is None:
+        return []
+    behind = cursor.key(wanted["after"])
+    found = rows(browse.page(lake, version, asked, "largest", wanted["limit"], behind))
+    cover = {row["name"]: row["coverage"] for row in reader.backends()}
+    return [row | {"coverage": cover.get(row["backend"])} for row in found]
+
+
+def stale_total(reader: Reader, caller: Caller, root: str, wanted: dict[str, Any]) -> int:
+    """How many files `stale` has in all."""
+    if caller.teams is None:
+        asked = {name: wanted[name] for name in ("days", "min_size", "backend")}
+        return int(reader.stale_total(**asked)["files"])
+    from lake import browse
+
+    lake, version, asked = _index(reader, caller, root, wanted)
+    return 0 if version is None else browse.totals(lake, version, asked).files
+
+
+def _index(reader: Reader, caller: Caller, root: str, wanted: dict[str, Any]) -> Any:
+    """The lake, the published version of its stale index (None without one), the question."""
+    from lake import browse
+    from lake.store import Lake
+
+    reader.known_backend(wanted["backend"])
+    version = published.current(root).versions.get("stale_index") if reader.as_of else None
+    backend = "" if wanted["backend"] == "all" else wanted["backend"]
+    teams = None if caller.teams is None else tuple(sorted(caller.teams))
+    as_of = reader.as_of or dt.datetime.now(dt.UTC)
+    asked = browse.Wanted(as_of, wanted["days"], wanted["min_size"], backend, teams)
+    return Lake(root), version, asked
 
 
 def growth(

@@ -33,14 +33,13 @@ def serve(addr: str, allow_unauthenticated: bool, **o: Any) -> None:
         check_public(config, host)
     if config.server.jwt is None:
         note("Warning: auth is off: whoever reaches this address may read and change everything.")
-    sock = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
-    bound = sock.getsockname()[1]
+    with listen(host, port) as sock:
 
-    def ready() -> None:
-        click.echo(f"WarpDrive Control Plane\n{RULE}")
-        click.echo(f"Listening: {shown}:{bound}")
-        click.echo(f"Backends: {len(config.backends)} configured")
+        def ready() -> None:
+            click.echo(f"WarpDrive Control Plane\n{RULE}")
+            click.echo(f"Listening: {shown}:{sock.getsockname()[1]}")
+            click.echo(f"Backends: {len(config.backends)} configured")
 
-    run(configs, sock, ready)
+        run(configs, sock, ready)
     click.echo("Control plane shut down cleanly.")

@@ -68,7 +68,7 @@ class Server:
 
     def ask(self, method, path, body=None, headers=None, *, raw_path=False):
         """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
         with contextlib.closing(connection):
             target = path if raw_path or path.startswith("/") else f"/api/v1/{path}"
             data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body

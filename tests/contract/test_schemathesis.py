@@ -1,0 +1,75 @@
+"""schemathesis over the whole OpenAPI document, all checks, with auth off and on."""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import Home
+
+from api.auth import make_token
+from pipelines.crawl import CrawlOptions, crawl
+from pipelines.refresh import refresh
+from tests.servers.rest import ROOT, Server
+
+NOW = dt.datetime.now(dt.UTC)
+SECRET = "0123456789abcdef0123456789abcdef"
+AUTH = (
+    "auth: {jwt: {secret_env: WARPDRIVE_TEST_SECRET, audience: warpdrive, issuer: us}}\n"
+    "control_plane: {rate_limit: 0}"
+)
+EXAMPLES = 25
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
+
+
+def world(folder, extra=""):
+    """A small lake: a file, a member, a quota, a rule."""
+    home = Home(folder, extra=extra)
+    (home.root() / "vision").mkdir()
+    (home.root() / "vision" / "a.bin").write_bytes(b"x" * 100)
+    assert home.run("team", "add", "ann", "vision").code == 0
+    assert home.run("quota", "set", "--team", "vision", "--hard", "1KB").code == 0
+    assert home.run("rule", "add", "data:vision", "vision").code == 0
+    crawl(home.lake, home.config.backend("data"), CrawlOptions(NOW))
+    refresh(home.config, now=NOW)
+    return home
+
+
+def examine(server, folder, config, examples, *more):
+    """Run schemathesis; what it says where something is wrong."""
+    file = folder / "schemathesis.toml"
+    file.write_text(config)
+    done = subprocess.run(
+        [str(SCHEMATHESIS), "--config-file", str(file), "run",
+         f"http://127.0.0.1:{server.port}/openapi.json", "--checks", "all",
+         "--max-examples", str(examples), "--suppress-health-check", "all", "--no-color",
+         "--request-timeout", "100", "--generation-deterministic", *more],
+        capture_output=True, text=True, check=False, cwd=folder,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks",
+             "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+
+
+def test_clean_with_auth_off(tmp_path):
+    server = Server(world(tmp_path).file)
+    try:
+        examine(server, tmp_path, "", EXAMPLES)
+    finally:
+        server.stop()
+
+
+def test_clean_with_auth_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("WARPDRIVE_TEST_SECRET", SECRET)
+    home = world(tmp_path, AUTH)
+    assert home.config.server.jwt
+    token = make_token(home.config.server.jwt, "st", "admin", dt.timedelta(hours=1))
+    server = Server(home.file)
+    try:
+        config = f'[auth.openapi.bearer]\nbearer = "{token}"\n'
+        examine(server, tmp_path, config, EXAMPLES)
+    finally:
+        server.stop()
