@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-ui test-ops docs chaos bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-real test-ui test-ops docs chaos bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -25,6 +25,11 @@ demo: setup ## run the whole flow on real files (DIR=… for yours) and check it
 test: setup ## lint, then run the tests; what lint finds does not hide what they find
 	@unset DAGSTER_HOME WARPDRIVE_CONFIG; failed=0; $(MAKE) lint || failed=1; \
 	$(BIN)/pytest -m "not slow" --ignore=tests/ui $(PYTEST) || failed=1; exit $$failed
+
+test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both once), every fault
+	@unset DAGSTER_HOME WARPDRIVE_CONFIG; $(BIN)/pytest tests/unit/test_servers.py \
+		tests/integration/test_listing_objects.py tests/integration/test_stores.py \
+		tests/integration/test_sign_in.py tests/integration/test_crawl_faults.py $(PYTEST)
 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
 	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)

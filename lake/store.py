@@ -56,8 +56,12 @@ class Lake:
 
     def __init__(self, root: str, versions: Mapping[str, int] | None = None) -> None:
         self.root = root
-        self._options = delta_options(root)
         self._versions = versions
+
+    @property
+    def _options(self) -> dict[str, str]:
+        """Anew for each handle: credentials that a cloud handed out end."""
+        return delta_options(self.root)
 
     def uri(self, table: Table) -> str:
         """Where a table lives."""

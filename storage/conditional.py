@@ -59,10 +59,7 @@ def write_if_unchanged(store: ObjectStore, name: str, data: bytes, before: Tagge
         if before is None:
             obstore.put(store, name, data, mode="create", use_multipart=False)
         else:
-            known: UpdateVersion = {"e_tag": before.e_tag}
-            if before.version is not None:
-                known["version"] = before.version
-            obstore.put(store, name, data, mode=known, use_multipart=False)
+            _replace(store, name, data, before)
     except (AlreadyExistsError, PreconditionError, FileNotFoundError):
         # object_store tries again by itself: the first try may have been ours and have landed.
         return _holds(store, name, data)
@@ -71,6 +68,22 @@ def write_if_unchanged(store: ObjectStore, name: str, data: bytes, before: Tagge
             return True
         raise BackendError(f"{name}: cannot be written: {first_line(error)}.") from None
     return True
+
+
+def _replace(store: ObjectStore, name: str, data: bytes, before: Tagged) -> None:
+    """Conditional on the tag as it came, then without its quotes: Ceph matches only those."""
+    tags = dict.fromkeys((before.e_tag or "", (before.e_tag or "").strip('"')))
+    for last, tag in enumerate(tags, start=1 - len(tags)):
+        known: UpdateVersion = {"e_tag": tag} if tag else {}
+        if before.version is not None:
+            known["version"] = before.version
+        try:
+            obstore.put(store, name, data, mode=known, use_multipart=False)
+        except PreconditionError:
+            if last == 0:
+                raise
+        else:
+            return
 
 
 def create(store: ObjectStore, name: str) -> bool:

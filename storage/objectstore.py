@@ -83,7 +83,9 @@ def listed(store: ObjectStore, prefix: str = "") -> Iterator[ObjectInfo]:
             for meta in batch:
                 yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
     except BaseError as error:
-        raise BackendError(f"{prefix or store}: cannot be listed: {first_line(error)}.") from None
+        raise BackendError(
+            f"{prefix or 'the store'}: cannot be listed: {first_line(error)}."
+        ) from None
 
 
 def folders(store: ObjectStore, prefix: str = "") -> list[str]:

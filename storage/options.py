@@ -144,7 +144,7 @@ def _obstore_azure(backend: Backend) -> dict[str, Any]:
     if endpoint := backend.options.get("endpoint_url"):
         found |= {"endpoint": endpoint, **_http(endpoint)}
     if _emulator(backend):
-        return found | {"use_emulator": True}
+        return {"account_name": EMULATOR_ACCOUNT, "use_emulator": True}
     return found | _obstore_azure_auth(backend)
 
 

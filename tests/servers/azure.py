@@ -75,6 +75,22 @@ class AzureServer:
             f"account_key: '{KEY}'}}{', ' + more if more else ''}}}"
         )
 
+    def reach(self) -> str:
+        """What the config says beside the URL of a lake or landing zone on this server.
+
+        Tables need the emulator's own way: this Azurite ignores where a listing shall begin, which
+        deltalake relies on. `environ` says where that emulator is.
+        """
+        return "config: {emulator: 'true'}"
+
+    def url_of(self, bucket: str, path: str) -> str:
+        """The URL of a place in a container."""
+        return f"az://{bucket}/{path}"
+
+    def environ(self) -> dict[str, str]:
+        """The environment of a process that reaches the emulator."""
+        return {"AZURITE_BLOB_STORAGE_URL": self.url}
+
 
 @contextlib.contextmanager
 def azurite(folder: Path) -> Iterator[AzureServer]:

@@ -83,6 +83,18 @@ class S3Server:
             f"secret_access_key: {self.secret_access_key}}}{', ' + more if more else ''}}}"
         )
 
+    def reach(self) -> str:
+        """What the config says beside the URL of a lake or landing zone on this server."""
+        return (
+            f"config: {{region: {self.region}, endpoint_url: '{self.url}'}}, auth: {{method: "
+            f"static, access_key_id: {self.access_key_id}, "
+            f"secret_access_key: {self.secret_access_key}}}"
+        )
+
+    def url_of(self, bucket: str, path: str) -> str:
+        """The URL of a place in a bucket."""
+        return f"s3://{bucket}/{path}"
+
     def environ(self) -> dict[str, str]:
         """The environment of a process that reaches the server by its `AWS_` variables."""
         return {
