@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ SUPPORTED = {
     "azureblob": ("none", "static", "env", "sas", "anonymous", "managed_identity"),
     "gcs": ("none", "static", "env", "anonymous"),
 }
+_SECRET_NAME = re.compile("pass|secret|token|key", re.IGNORECASE)
 T = TypeVar("T")
 
 
@@ -140,6 +142,7 @@ def _botocore_keys(backend: Backend) -> Callable[[], tuple[Keys, dt.datetime | N
             raise LookupError
         frozen = found.get_frozen_credentials()
         end = getattr(found, "_expiry_time", None)
+        end = None if end is None else end.astimezone(dt.UTC)  # obstore takes no other UTC
         return Keys(frozen.access_key, frozen.secret_key, frozen.token or ""), end
 
     return fetch
@@ -199,3 +202,13 @@ def secret(auth: Auth, key: str, environ: Mapping[str, str] = os.environ) -> str
     if name:
         raise ConfigError(f"auth.{key}_env: the environment variable '{name}' is not set.")
     raise ConfigError(f"auth.method '{auth.method}' needs {key}, or {key}_env naming a variable.")
+
+
+def without_secrets(text: str, backend: Backend) -> str:
+    """A text of a plug-in without what the record keeps secret."""
+    params, options = backend.auth.params, backend.options
+    hidden = [value for key, value in params.items() if not key.endswith("_env")]
+    hidden += [value for key, value in options.items() if _SECRET_NAME.search(key)]
+    for value in sorted(filter(None, hidden), key=len, reverse=True):
+        text = text.replace(value, "…")
+    return text

@@ -2,82 +2,220 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import datetime as dt
 import os
+import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Self
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import from_url
 
 from storage import clock
+from storage.backends import open_backend
 from storage.config import Backend, Config
-from storage.errors import WarpdriveError
-from storage.objectstore import first_line, get, listed, open_store, put_if_absent
-from storage.options import obstore_options, url_of
+from storage.errors import WarpdriveError, first_line
+from storage.objectstore import get, listed, open_store
+from storage.options import OBJECT_STORES, obstore_options, url_of
+from storage.paths import path_text
 
 MIN_FREE_BYTES = 1024**3
+MAX_SKEW = dt.timedelta(seconds=60)
+WRITERS = 8
+KEYS = 20
 PROBE = ".warpdrive-doctor"
+Check = tuple[str, str]
+# What is said, and what to do about it; the first that fits.
+_ADVICE = (
+    ("RequestTimeTooSkewed", "set this machine's clock, by NTP for example"),
+    ("InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed|AuthorizationFailure",
+     "check the keys under auth:, and that they are this store's"),
+    ("no credentials|needs .*_env|environment variable",
+     "set them where auth: says, or choose another auth.method"),
+    ("AccessDenied|AuthorizationPermissionMismatch|status (code: )?40[13]|Permission denied",
+     "grant this identity list and read there, and write on the lake and the landing zone"),
+    ("NoSuchBucket|ContainerNotFound|ResourceNotFound|status (code: )?404",
+     "create it, or correct its name and endpoint under config:"),
+    ("set config.region", "then try again"),
+    ("[Cc]onnection ?[Rr]efused|NewConnection|NameResolution|Timeout|sending request|timed out",
+     "check endpoint_url, and that this machine may reach it"),
+    ("No such file or directory|does not exist|not found",
+     "create the folder, mount what should be there, or correct config.root"),
+    ("Not a directory", "name a folder"),
+    ("[Nn]o space left", "free some space"),
+)  # fmt: skip
 
 
-def examine(config: Config) -> Iterator[tuple[str, str]]:
+def examine(config: Config) -> Iterator[Check]:
     """(check, problem) for the lake, the landing zone and each backend; '' where all is well."""
     yield f"config {config.file}", ""
     for name, place in (("lake", config.lake.root), ("landing", config.telemetry.landing)):
-        yield f"{name} {place}: writable", _problem(lambda place=place: _write_probe(place))
-        if "://" not in place:
-            yield f"{name} {place}: free space", _free_space(place)
+        yield from _place(f"{name} {place}", place)
     for backend in config.backends:
-        yield f"backend {backend.name}: lists", _problem(lambda b=backend: _list_probe(b))
+        yield from _backend(backend)
 
 
-def _problem(probe: Callable[[], None]) -> str:
+def _place(what: str, place: str) -> Iterator[Check]:
+    """A place that is written to: each further check makes sense only after the one before."""
+    problem = _problem(lambda: _write_and_read(place))
+    yield f"{what}: writable", problem
+    if "://" not in place:
+        yield f"{what}: free space", "" if problem else _free_space(place)
+    if problem:
+        return
+    yield f"{what}: clock", _problem(lambda: _compare_clocks(place))
+    yield f"{what}: {WRITERS} writers, one winner", _problem(lambda: _race(place))
+
+
+def _backend(backend: Backend) -> Iterator[Check]:
+    if backend.inventory is not None:
+        location = backend.inventory.location
+        yield f"backend {backend.name}: has reports", _problem(lambda: _has_reports(location))
+        return
+    found: list[str] = []
+    problem = _problem(lambda: found.extend(_first_files(backend)))
+    yield f"backend {backend.name}: lists", problem
+    if not problem and found:
+        yield f"backend {backend.name}: reads", _problem(lambda: _read(backend, found[0]))
+
+
+def _problem(probe: Callable[[], object]) -> str:
     try:
         probe()
     except (WarpdriveError, BaseError, OSError, ValueError) as error:
-        return f"{first_line(error)}."
+        said = first_line(error)
+        advice = next((a for pattern, a in _ADVICE if re.search(pattern, said)), "")
+        return f"{said}. To do: {advice}." if advice else f"{said}."
     return ""
 
 
-def _write_probe(place: str) -> None:
-    """Create-if-absent must work and must refuse a second time: the lake is safe only then."""
-    store = open_store(place)
-    name = f"{PROBE}-{os.getpid()}"
-    try:
-        put_if_absent(store, name, b"one")
-        try:
-            obstore.put(store, name, b"two", mode="create")
-        except obstore.exceptions.AlreadyExistsError:
-            pass
-        else:
-            raise ValueError(
-                "create-if-absent overwrites what is there: Delta would lose rows on this store"
-            )
-        if get(store, name) != b"one":
+def _write_and_read(place: str) -> None:
+    with _Probe(place) as probe:
+        obstore.put(probe.store, probe.name("one"), b"one", use_multipart=False)
+        if get(probe.store, probe.name("one")) != b"one":
             raise ValueError("what was written is not what is read")
-    finally:
-        obstore.delete(store, [name])
 
 
 def _free_space(place: str) -> str:
     free = shutil.disk_usage(place).free
     if free >= MIN_FREE_BYTES:
         return ""
-    return f"{free // 1024**2} MB free, at least {MIN_FREE_BYTES // 1024**2} MB are needed."
+    return (
+        f"{free // 1024**2} MB free, at least {MIN_FREE_BYTES // 1024**2} MB are needed: "
+        "free some, or move it to a larger disk."
+    )
 
 
-def _list_probe(backend: Backend) -> None:
-    if backend.inventory is not None:
-        found = next(iter(listed(open_store(backend.inventory.location, create=False))), None)
-        if found is None:
-            raise ValueError(f"no report at {backend.inventory.location}")
-    elif backend.type == "local":
-        next(Path(backend.root).iterdir(), None)
-    elif backend.type not in ("s3", "azureblob", "gcs"):
-        from storage.listing.generic import list_generic  # pyarrow: not on a GPU node
+def _compare_clocks(place: str) -> None:
+    """The store stamps what is written now: its clock against ours."""
+    with _Probe(place) as probe:
+        before = clock.now()
+        obstore.put(probe.store, probe.name("clock"), b"", use_multipart=False)
+        stamped: dt.datetime = obstore.head(probe.store, probe.name("clock"))["last_modified"]
+        after = clock.now()
+    skew = max(before - stamped, stamped - after)
+    if skew > MAX_SKEW:
+        raise ValueError(
+            f"the store's clock and this machine's are {skew.total_seconds():.0f} s apart: events "
+            "would be dated wrong: set both by NTP"
+        )
 
-        next(iter(list_generic(backend, clock.now()).batches), None)
-    else:
+
+def _race(place: str) -> None:
+    """Create-if-absent must have one winner, else Delta loses rows: eight writers, twenty keys."""
+    with _Probe(place) as probe:
+        barrier = threading.Barrier(WRITERS)
+
+        def write(writer: int) -> list[bool]:
+            return [_wins(probe, f"race-{key}", writer, barrier) for key in range(KEYS)]
+
+        with concurrent.futures.ThreadPoolExecutor(WRITERS) as pool:
+            won = list(pool.map(write, range(WRITERS)))
+    winners = [sum(of_key) for of_key in zip(*won, strict=True)]
+    wrong = sum(count != 1 for count in winners)
+    if wrong:
+        raise ValueError(
+            f"create-if-absent had not one winner for {wrong} of {KEYS} keys (up to "
+            f"{max(winners)}): Delta would lose rows here: keep the lake and the landing zone on a "
+            "store that honours If-None-Match"
+        )
+
+
+def _wins(probe: _Probe, key: str, writer: int, barrier: threading.Barrier) -> bool:
+    barrier.wait(60)
+    try:
+        obstore.put(
+            probe.store, probe.name(key), str(writer).encode(), mode="create", use_multipart=False
+        )
+    except AlreadyExistsError:
+        return False
+    except BaseError:
+        barrier.abort()
+        raise
+    return True
+
+
+class _Probe:
+    """Objects of our own in a place, gone when the block is left."""
+
+    def __init__(self, place: str) -> None:
+        self.store: Any = open_store(place)
+        self._prefix = f"{PROBE}/{os.getpid()}-{clock.now():%H%M%S%f}"
+
+    def name(self, key: str) -> str:
+        """The name of an object of ours."""
+        return f"{self._prefix}/{key}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if ours := [found.name for found in listed(self.store, self._prefix)]:
+            obstore.delete(self.store, ours)
+
+
+def _has_reports(location: str) -> None:
+    if next(iter(listed(open_store(location, create=False))), None) is None:
+        raise ValueError(f"no report at {location}: have the store write one there, or correct it")
+
+
+def _first_files(backend: Backend) -> list[str]:
+    """A path that can be read, if one of the first has bytes. Raises where it cannot be listed."""
+    if backend.type == "local":
+        return _first_local(Path(backend.root))
+    if backend.type in OBJECT_STORES:
         store = from_url(url_of(backend), **obstore_options(backend))
-        next(iter(obstore.list(store, chunk_size=1)), None)
+        try:
+            first = next(iter(obstore.list(store, chunk_size=100)), [])
+        except BaseError as error:
+            if "invalid path" not in first_line(error):
+                raise
+            return []  # a key that obstore refuses; the crawl's own lister takes it
+        return [path_text(meta["path"]) for meta in first if meta["size"]][:1]
+    from storage.fsspecinfo import open_fsspec
+
+    system, root = open_fsspec(backend)
+    names = system.ls(root, detail=True)
+    files = [info["name"] for info in names if info.get("type") == "file" and info.get("size")]
+    return [path_text(name.removeprefix(root).lstrip("/")) for name in files[:1]]
+
+
+def _first_local(root: Path) -> list[str]:
+    for entry in sorted(root.iterdir()):
+        if entry.is_file() and not entry.is_symlink() and entry.stat().st_size:
+            return [path_text(os.fsencode(entry.name))]
+    return []
+
+
+def _read(backend: Backend, path: str) -> None:
+    source = open_backend(backend)
+    try:
+        if not source.read(path, 0, 1):
+            raise ValueError(f"{path}: nothing is read of it")
+    finally:
+        source.close()

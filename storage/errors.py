@@ -7,7 +7,10 @@ way out) and never as a traceback. Everything else is our bug and gets a full tr
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_SIGNED = re.compile(r"\b(sig|X-Amz-(?:Signature|Credential|Security-Token))=[^&\s\"')]+")
 
 
 class WarpdriveError(Exception):
@@ -66,5 +69,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text: object_store adds pages of debug output."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    """The first line of an error's text: object_store adds pages of debug output.
+
+    Signatures in the URLs that it quotes are left out.
+    """
+    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return _SIGNED.sub(r"\1=…", line)

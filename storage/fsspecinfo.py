@@ -8,6 +8,7 @@ from typing import Any
 import fsspec
 
 from storage.config import Backend
+from storage.credentials import without_secrets
 from storage.errors import BackendError
 from storage.objectstore import first_line
 from storage.options import fsspec_options, url_of
@@ -26,10 +27,9 @@ def open_fsspec(backend: Backend, **more: Any) -> tuple[Any, str]:
     try:
         return fsspec.core.url_to_fs(url, **given, **more)
     # What a plug-in raises is its own affair: fsspec has no family of errors.
-    except Exception as error:
-        raise BackendError(
-            f"backend '{backend.name}' ({url}) cannot be opened: {first_line(error)}."
-        ) from error
+    except Exception as error:  # noqa: BLE001
+        said = without_secrets(f"({url}) cannot be opened: {first_line(error)}.", backend)
+        raise BackendError(f"backend '{backend.name}' {said}") from None
 
 
 def etag_of(info: dict[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ blob, which costs many times the CPU.
 from __future__ import annotations
 
 import html
+import logging
 import os
 import re
 from email.utils import parsedate_to_datetime
@@ -148,6 +149,8 @@ def _credential(backend: Backend) -> Any:
     auth, source = backend.auth, azure_token(backend)
     if source is not None:
         return _Token(source)
+    # Its debug lines quote whole URLs, and a SAS token stands in them.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
     if auth.method == "sas":
         return AzureSasCredential(secret(auth, "sas").lstrip("?"))
     if auth.method == "anonymous":

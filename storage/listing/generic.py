@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+from fsspec.asyn import AsyncFileSystem
+from fsspec.spec import AbstractFileSystem
 
 from storage.config import Backend
+from storage.credentials import without_secrets
 from storage.errors import BackendError
 from storage.fsspecinfo import etag_of, modified_of, open_fsspec
 from storage.listing.columns import Listing, batch
@@ -30,18 +33,25 @@ def list_generic(backend: Backend, snapshot_at: dt.datetime) -> Listing:
 def _batches(backend: Backend) -> Iterator[pa.RecordBatch]:
     system, root = open_fsspec(backend)
     try:
-        found = system.find(root, detail=True)
+        found = system.find(root, detail=True, **_strictly(system))
         there = bool(found) or system.exists(root)
     # What a plug-in raises is its own affair: fsspec has no family of errors.
-    except Exception as error:
-        raise BackendError(
-            f"backend '{backend.name}' ({url_of(backend)}) cannot be listed: {first_line(error)}."
-        ) from error
+    except Exception as error:  # noqa: BLE001
+        said = f"({url_of(backend)}) cannot be listed: {first_line(error)}."
+        raise BackendError(f"backend '{backend.name}' {without_secrets(said, backend)}") from None
     if not there:
         raise BackendError(f"backend '{backend.name}' ({url_of(backend)}) does not exist.")
     entries = [(_relative(name, root), info) for name, info in sorted(found.items())]
     for start in range(0, len(entries), ROWS):
         yield _batch(entries[start : start + ROWS])
+
+
+def _strictly(system: Any) -> dict[str, str]:
+    """Fsspec's own `find` leaves out folders that cannot be read; told this, it fails instead."""
+    kind = type(system)
+    own = getattr(kind, "find", None) is AbstractFileSystem.find
+    walked = getattr(kind, "_find", None) is AsyncFileSystem._find  # noqa: SLF001
+    return {"on_error": "raise"} if own or walked else {}
 
 
 def _relative(name: str, root: str) -> str:

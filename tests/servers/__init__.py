@@ -8,8 +8,9 @@
 from tests.servers.azure import AzureServer, azurite
 from tests.servers.ceph import radosgw
 from tests.servers.faults import FaultProxy, Request
+from tests.servers.imds import Imds
 from tests.servers.s3 import S3Server, moto
 
 __all__ = [
-    "AzureServer", "FaultProxy", "Request", "S3Server", "azurite", "moto", "radosgw",
+    "AzureServer", "FaultProxy", "Imds", "Request", "S3Server", "azurite", "moto", "radosgw",
 ]  # fmt: skip

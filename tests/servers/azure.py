@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import ipaddress
 import itertools
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +20,7 @@ from tests.servers.child import child, wait_until
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _numbers = itertools.count(1)
-_PORT = re.compile(rb"successfully listens? on http://127\.0\.0\.1:(\d+)")
+_PORT = re.compile(rb"successfully listens? on https?://127\.0\.0\.1:(\d+)")
 
 
 @dataclass(frozen=True)
@@ -91,17 +94,68 @@ class AzureServer:
         """The environment of a process that reaches the emulator."""
         return {"AZURITE_BLOB_STORAGE_URL": self.url}
 
+    def bearer(self) -> str:
+        """A token for this server, as an identity of a machine would get it."""
+        import jwt
+
+        now = int(time.time())
+        claims = {
+            "aud": "https://storage.azure.com", "iss": "https://sts.windows.net/test/",
+            "iat": now - 60, "nbf": now - 60, "exp": now + 3600, "ver": "1.0",
+        }  # fmt: skip
+        return jwt.encode(claims, "nobody-checks-the-signature-here", algorithm="HS256")
+
+    def sas(self) -> str:
+        """A token for everything in the account, for an hour."""
+        from azure.storage.blob import AccountSasPermissions, ResourceTypes, generate_account_sas
+
+        return generate_account_sas(
+            ACCOUNT, KEY, ResourceTypes(service=True, container=True, object=True),
+            AccountSasPermissions(read=True, list=True),
+            dt.datetime.now(dt.UTC) + dt.timedelta(hours=1),
+        )  # fmt: skip
+
 
 @contextlib.contextmanager
-def azurite(folder: Path) -> Iterator[AzureServer]:
-    """Azurite in memory; it logs into `folder`."""
+def azurite(folder: Path, *, secure: bool = False) -> Iterator[AzureServer]:
+    """Azurite in memory; it logs into `folder`.
+
+    secure: over TLS with `folder`/cert.pem, which is its own authority, and it takes tokens.
+    """
     log = folder / "azurite.log"
     command = [
         install.azurite(), "--blobHost", "127.0.0.1", "--blobPort", "0",
         "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck",
     ]  # fmt: skip
+    if secure:
+        certificate(folder)
+        command += ["--oauth", "basic", "--cert", folder / "cert.pem", "--key", folder / "key.pem"]
     with child(command, log) as process:
         wait_until(lambda: _PORT.search(log.read_bytes()), process, log)
         found = _PORT.search(log.read_bytes())
         assert found
-        yield AzureServer(f"http://127.0.0.1:{int(found[1])}")
+        yield AzureServer(f"{'https' if secure else 'http'}://127.0.0.1:{int(found[1])}")
+
+
+def certificate(folder: Path) -> None:
+    """A certificate of 127.0.0.1 that signs itself: `cert.pem` and `key.pem`."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(made.public_bytes(pem))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )

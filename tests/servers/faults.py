@@ -8,6 +8,8 @@ hang            no answer ever; it never saw the request
 reset           the connection is reset; it never saw the request
 truncate        the announced length is right, half of the body comes, then the connection ends
 half            half of the body comes, and the announced length says so
+careless        the server is not told If-None-Match: it overwrites what is there
+403             refused
 after           the server did it, then the connection is reset: the answer is lost
 """
 
@@ -19,11 +21,28 @@ import re
 import socket
 import struct
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-MODES = ("500", "503", "429", "slow", "hang", "reset", "truncate", "half", "after")
-_REASONS = {"500": "InternalError", "503": "SlowDown", "429": "TooManyRequests"}
+MODES = (
+    "500",
+    "503",
+    "429",
+    "slow",
+    "hang",
+    "reset",
+    "truncate",
+    "half",
+    "after",
+    "careless",
+    "403",
+)
+_REASONS = {
+    "403": "AccessDenied",
+    "500": "InternalError",
+    "503": "SlowDown",
+    "429": "TooManyRequests",
+}
 Headers = list[tuple[str, str]]
 
 
@@ -35,6 +54,8 @@ class Request:
     path: str
     status: int = 0
     fault: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    """By their names in lower case."""
 
 
 @dataclass
@@ -129,7 +150,7 @@ class FaultProxy:
         if _value(headers, "expect").lower() == "100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await _body(reader, headers)
-        request = Request(method, path)
+        request = Request(method, path, headers={k.lower(): v for k, v in headers})
         self.log.append(request)
         fault = self._next_fault(f"{method} {path}")
         request.fault = fault.mode if fault else ""
@@ -140,6 +161,9 @@ class FaultProxy:
             return False
         if fault and fault.mode == "reset":
             return _reset(writer)
+        if fault and fault.mode == "careless":
+            headers = [(k, v) for k, v in headers if k.lower() != "if-none-match"]
+            fault = None
         answer = await self._ask(method, path, headers, body)
         return await _pass_on(writer, answer, request, fault)
 
