@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import polars as pl
 
 from lake.read import Reader
-from lake.schemas import BACKENDS, GROWTH, QUOTA_STATUS, STALE_INDEX, TABLES, USAGE, Table
+from lake.schemas import (
+    ACCESS_DAILY,
+    BACKENDS,
+    GROWTH,
+    QUOTA_STATUS,
+    STALE_INDEX,
+    TABLES,
+    USAGE,
+    Column,
+    Table,
+)
 from lake.store import Lake
 from storage.config import load_config
 from storage.errors import UnknownNameError
 from storage.units import parse_instant
+
+_GROWTH = Table(
+    GROWTH.name, GROWTH.doc,
+    (
+        *GROWTH.columns,
+        Column("low_bytes", pl.Int64(), "10th percentile of the forecast", nullable=True),
+        Column("high_bytes", pl.Int64(), "90th percentile of the forecast", nullable=True),
+    ),
+)  # fmt: skip
 
 
 class OpenLake:
@@ -34,9 +54,24 @@ class OpenLake:
         """Files not touched for `days`, largest first; `limit` 0 is no limit."""
         return _frame(self._reader.stale(days, min_size_bytes, backend, limit), STALE_INDEX)
 
-    def growth(self, backend: str = "", period_days: int = 0, by: str = "backend") -> pl.LazyFrame:
-        """Files and bytes at the end of each day; `by`: backend, team, or empty for the sum."""
-        return _frame(self._reader.growth(backend, period_days, by), GROWTH)
+    @property
+    def as_of(self) -> dt.datetime | None:
+        """The instant that the answers describe; None where nothing is published yet."""
+        return self._reader.as_of
+
+    def growth(
+        self, backend: str = "", period_days: int = 0, by: str = "backend", forecast_days: int = 0
+    ) -> pl.LazyFrame:
+        """Files and bytes at the end of each day; `by`: backend, team, or empty for the sum.
+
+        Rows of a forecast follow, with `low_bytes` and `high_bytes`, which are null before them.
+        """
+        rows = self._reader.growth(backend, period_days, by, forecast_days)
+        return _frame(rows, _GROWTH)
+
+    def user(self, user: str, backend: str = "", limit: int = 0) -> pl.LazyFrame:
+        """What a user touched, per file and day, newest first; `limit` 0 is no limit."""
+        return _frame(self._reader.user(user, backend, limit), ACCESS_DAILY)
 
     def quota(self) -> pl.LazyFrame:
         """Every quota with what its team owns."""
@@ -58,7 +93,8 @@ class OpenLake:
 
 def _frame(rows: list[dict[str, Any]], table: Table) -> pl.LazyFrame:
     """Rows in the types of the table they are of; only the columns that they have."""
-    names = list(rows[0]) if rows else list(table.schema)
+    # Rows of a forecast come last and have columns of their own.
+    names = list(rows[0] | rows[-1]) if rows else list(table.schema)
     types = {name: table.schema.get(name) for name in names}
     texts = {n: pl.String if isinstance(t, (pl.Datetime, pl.Date)) else t for n, t in types.items()}
     frame = pl.DataFrame(rows, schema=texts, infer_schema_length=None)

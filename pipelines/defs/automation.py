@@ -35,6 +35,14 @@ MAINTENANCE_JOB = dg.define_asset_job(
     description="Remove what retention lets go, compact and vacuum the tables.",
 )  # fmt: skip
 
+RETRIED = {"dagster/max_retries": "2", "dagster/retry_strategy": "ALL_STEPS"}
+"""For runs that start by themselves: one that fails is tried twice more by the daemon."""
+
+
+def tags(work: str, backend: str = "") -> dict[str, str]:
+    """Tags of such a run; `dagster.yaml` bounds how many of a kind, and per backend, run."""
+    return {**RETRIED, "warpdrive/work": work} | ({"warpdrive/backend": backend} if backend else {})
+
 
 @dg.sensor(
     job=INGEST_JOB,
@@ -54,6 +62,7 @@ def landed_objects(_context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
         run_key=None,
         run_config={"ops": {"ingest": {"config": {"replace": False, "hours": hours}}}},
         tags={
+            **tags("ingest"),
             ASSET_PARTITION_RANGE_START_TAG: partition_of(hours[0]),
             ASSET_PARTITION_RANGE_END_TAG: partition_of(hours[-1]),
         },
@@ -71,7 +80,7 @@ def landed_objects(_context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
 )
 def reports_follow(context: dg.RunStatusSensorContext) -> dg.RunRequest:
     """Refresh after every ingest and crawl."""
-    return dg.RunRequest(run_key=f"refresh-{context.dagster_run.run_id}")
+    return dg.RunRequest(run_key=f"refresh-{context.dagster_run.run_id}", tags=tags("refresh"))
 
 
 @dg.schedule(
@@ -82,7 +91,7 @@ def reports_follow(context: dg.RunStatusSensorContext) -> dg.RunRequest:
 )
 def maintain_daily() -> dg.RunRequest:
     """One run for all tables."""
-    return dg.RunRequest()
+    return dg.RunRequest(tags=tags("maintenance"))
 
 
 @dg.schedule(
@@ -96,4 +105,7 @@ def crawl_daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     names = [backend.name for backend in settings.config().backends]
     context.instance.add_dynamic_partitions(str(BACKENDS.name), names)
     day = context.scheduled_execution_time.strftime("%Y-%m-%d")
-    return [dg.RunRequest(run_key=f"{day}-{name}", partition_key=name) for name in names]
+    return [
+        dg.RunRequest(run_key=f"{day}-{name}", partition_key=name, tags=tags("crawl", name))
+        for name in names
+    ]

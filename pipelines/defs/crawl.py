@@ -7,8 +7,8 @@ import dagster as dg
 from lake.schemas import FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
 from pipelines import crawl, settings
-from pipelines.defs.columns import column_schema
 from pipelines.defs.partitions import BACKENDS
+from pipelines.defs.specs import spec
 from storage import clock
 from storage.units import parse_instant
 
@@ -29,18 +29,21 @@ class CrawlConfig(dg.Config):
     group_name=GROUP,
     partitions_def=BACKENDS,
     specs=[
-        dg.AssetSpec(
-            table.name,
-            group_name=GROUP,
-            kinds={"deltalake", "polars"},
-            description=doc,
-            metadata=column_schema(table),
-        )
-        for table, doc in (
-            (FILES, "The current index: one row per file or object of each backend."),
-            (FILE_CHANGES, "What each listing added, removed or changed."),
-            (LISTINGS, "Every crawl with its result, failed ones included."),
-        )
+        spec(
+            FILES, GROUP,
+            "What is stored now: every file or object of each backend, as its latest listing or "
+            "inventory report told. Partitions are the backends.",
+        ),
+        spec(
+            FILE_CHANGES, GROUP,
+            "What each listing added, removed or changed: the history from which any past day of "
+            "the index can be told.",
+        ),
+        spec(
+            LISTINGS, GROUP,
+            "Every crawl with its result, those that failed included. A crawl that failed or was "
+            "cut short removes nothing.",
+        ),
     ],
     check_specs=[
         dg.AssetCheckSpec("listed", asset=FILES.name, description="The backend could be listed."),

@@ -6,11 +6,13 @@ from pydantic import Field
 from lake.schemas import EVENTS, LEDGER, QUARANTINE
 from lake.store import Lake
 from pipelines import ingest, settings
-from pipelines.defs.columns import column_schema
 from pipelines.defs.partitions import LANDING_HOURS, hour_of
+from pipelines.defs.specs import spec
 from storage import clock
 
 GROUP = "telemetry"
+FEW_REFUSED = "few_lines_refused"
+MAX_REFUSED = 0.01
 
 
 class IngestConfig(dg.Config):
@@ -28,20 +30,29 @@ class IngestConfig(dg.Config):
     partitions_def=LANDING_HOURS,
     backfill_policy=dg.BackfillPolicy.single_run(),
     specs=[
-        dg.AssetSpec(
-            table.name,
-            group_name=GROUP,
-            kinds={"deltalake", "polars"},
-            description=doc,
-            metadata=column_schema(table),
-        )
-        for table, doc in (
-            (EVENTS, "Every access the agents recorded, one row per event, by landing hour."),
-            (QUARANTINE, "Lines that could not be accepted, with the reason and where they stood."),
-            (LEDGER, "One row per landed object: the only memory of what was ingested."),
+        spec(
+            EVENTS, GROUP,
+            "Every access that an agent recorded on a node: who read, wrote or listed which file, "
+            "when, and how many bytes. Partitions are the UTC hours in which the events landed.",
+        ),
+        spec(
+            QUARANTINE, GROUP,
+            "Lines that could not be accepted, with the reason and the place where they stood. "
+            "They never stop or slow the others.",
+        ),
+        spec(
+            LEDGER, GROUP,
+            "What was ingested: the only memory of it, which makes a second ingest of the same "
+            "object change nothing.",
+        ),
+    ],
+    check_specs=[
+        dg.AssetCheckSpec(
+            FEW_REFUSED, asset=QUARANTINE.name,
+            description=f"At most {MAX_REFUSED:.0%} of the lines of a run are refused.",
         )
     ],
-)
+)  # fmt: skip
 def ingest_hours(context: dg.AssetExecutionContext, config: IngestConfig):  # noqa: ANN201
     """Ingest the landing hours of the run's partitions."""
     found = settings.config()
@@ -66,3 +77,10 @@ def ingest_hours(context: dg.AssetExecutionContext, config: IngestConfig):  # no
             asset_key=table.name,
             metadata={**metadata, "dagster/partition_row_count": rows[table.name]},
         )
+    lines = report.events + report.quarantined
+    share = report.quarantined / lines if lines else 0.0
+    yield dg.AssetCheckResult(
+        asset_key=QUARANTINE.name, check_name=FEW_REFUSED, passed=share <= MAX_REFUSED,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"refused_share": share, "refused": report.quarantined, "lines": lines},
+    )  # fmt: skip

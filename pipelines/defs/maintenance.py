@@ -2,7 +2,9 @@
 
 import dagster as dg
 
+from lake.schemas import EVENTS, FILES, USAGE
 from pipelines import maintain, settings
+from pipelines.defs.specs import OWNERS
 from storage import clock
 
 GROUP = "housekeeping"
@@ -11,7 +13,11 @@ GROUP = "housekeeping"
 @dg.asset(
     group_name=GROUP,
     kinds={"deltalake"},
-    description="Raw events past retention are let go; tables are compacted and vacuumed.",
+    owners=list(OWNERS),
+    tags={"layer": GROUP},
+    deps=[EVENTS.name, FILES.name, USAGE.name],
+    description="Housekeeping, once a day: raw events past their retention are let go, small files "
+    "of the tables are brought together, files that no reader needs any more are deleted.",
 )
 def maintenance() -> dg.MaterializeResult:
     """Look after every table of the lake."""

@@ -14,8 +14,9 @@ from lake.schemas import (
     STALE_INDEX,
     USAGE,
 )
+from lake.store import Lake
 from pipelines import refresh, settings
-from pipelines.defs.columns import column_schema
+from pipelines.defs.specs import Origins, lineage, spec
 from storage import clock
 from storage.units import format_instant, parse_instant
 
@@ -32,38 +33,62 @@ class RefreshConfig(dg.Config):
 
 
 _SPECS = (
-    (ACCESS_DAILY, "Accesses per file, user and UTC day.", (EVENTS,)),
-    (STALE_INDEX, "Every living file with its owner and last access, largest first.",
-     (FILES, ACCESS_DAILY)),
-    (USAGE, "What each user, team, backend and prefix stores and does.", (STALE_INDEX,)),
-    (GROWTH, "Files and bytes at the end of each day with a listing.",
+    (ACCESS_DAILY, ("How often and how much each user read and wrote each file, per UTC day. Kept "
+     "when the raw events are let go."), (EVENTS,)),
+    (STALE_INDEX, ("Every living file with its owner, how the owner is known, and when it was last "
+     "touched by anybody, largest first."), (FILES, ACCESS_DAILY)),
+    (USAGE, ("What each user, team, backend and prefix stores and does. The teams and unassigned "
+     "add up to all files exactly."), (STALE_INDEX, ACCESS_DAILY)),
+    (GROWTH, "Files and bytes at the end of each day with a listing, and what came and went.",
      (LISTINGS, FILE_CHANGES, ACCESS_DAILY)),
-    (QUOTA_STATUS, "Each quota with what its team owns.", (USAGE,)),
-    (BACKENDS, "Each backend: size, state of its crawl, telemetry coverage.",
+    (QUOTA_STATUS, "Each quota with what its team owns, and whether a limit is crossed.", (USAGE,)),
+    (BACKENDS, "Each backend: its size, the state of its crawl, how complete its telemetry is.",
      (FILES, LISTINGS, ACCESS_DAILY)),
 )  # fmt: skip
-AGREE = "sums_agree"
+_ORIGINS: dict[str, Origins] = {
+    STALE_INDEX.name: {
+        **{n: [(FILES, n)] for n in ("backend", "path", "file_id", "size_bytes")},
+        "last_modified_at": [(FILES, "modified_at")],
+        "last_access_at": [(ACCESS_DAILY, "last_access_at"), (FILES, "native_access_at"),
+                           (FILES, "modified_at"), (FILES, "first_seen_at")],
+        "owner": [(FILES, "owner"), (ACCESS_DAILY, "first_write_at"), (ACCESS_DAILY, "bytes_read")],
+    },
+    USAGE.name: {
+        "backend": [(STALE_INDEX, "backend")], "bytes": [(STALE_INDEX, "size_bytes")],
+        "files": [(STALE_INDEX, "file_id")], "last_access_at": [(STALE_INDEX, "last_access_at")],
+        **{n: [(ACCESS_DAILY, n)] for n in ("read_count", "write_count", "bytes_read",
+                                            "bytes_written")},
+    },
+    GROWTH.name: {
+        "files": [(LISTINGS, "files"), (FILE_CHANGES, "change")],
+        "bytes": [(LISTINGS, "bytes"), (FILE_CHANGES, "size_bytes")],
+        "added_bytes": [(LISTINGS, "added_bytes"), (FILE_CHANGES, "size_bytes")],
+        "removed_bytes": [(LISTINGS, "removed_bytes"), (FILE_CHANGES, "previous_bytes")],
+    },
+    QUOTA_STATUS.name: {"usage_bytes": [(USAGE, "bytes")]},
+    BACKENDS.name: {
+        "files": [(FILES, "file_id")], "bytes": [(FILES, "size_bytes")],
+        "state": [(LISTINGS, "state")], "crawled_at": [(LISTINGS, "snapshot_at")],
+    },
+}  # fmt: skip
+AGREE, COVERED = "sums_agree", "telemetry_covers"
+MIN_COVERAGE = 0.9
 
 
 @dg.multi_asset(
     name="refresh",
     group_name=GROUP,
-    specs=[
-        dg.AssetSpec(
-            table.name,
-            group_name=GROUP,
-            kinds={"deltalake", "polars"},
-            description=doc,
-            deps=[dg.AssetDep(dep.name) for dep in deps],
-            metadata=column_schema(table),
-        )
-        for table, doc, deps in _SPECS
-    ],
+    specs=[spec(table, GROUP, doc, deps) for table, doc, deps in _SPECS],
     check_specs=[
         dg.AssetCheckSpec(
             AGREE, asset=USAGE.name,
             description="Bytes of all teams and unassigned = all files = last point of growth.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            COVERED, asset=BACKENDS.name,
+            description=f"At least {MIN_COVERAGE:.0%} of the node-hours of 90 days have unbroken "
+            "telemetry, for each backend that agents mount.",
+        ),
     ],
 )  # fmt: skip
 def refresh_results(config: RefreshConfig):  # noqa: ANN201
@@ -82,10 +107,28 @@ def refresh_results(config: RefreshConfig):  # noqa: ANN201
         size = {"bytes": report.bytes[table.name]} if table.name in report.bytes else {}
         yield dg.MaterializeResult(
             asset_key=table.name,
-            metadata={**common, **size, "dagster/row_count": rows[table.name]},
+            metadata={
+                **common,
+                **size,
+                "dagster/row_count": rows[table.name],
+                **lineage(_ORIGINS.get(table.name, {})),
+            },
         )
     yield dg.AssetCheckResult(
         asset_key=USAGE.name, check_name=AGREE,
         passed=report.sums_agree,
         metadata={f"bytes/{name}": value for name, value in report.bytes.items()},
+    )  # fmt: skip
+    yield _covered()
+
+
+def _covered() -> dg.AssetCheckResult:
+    """Whether telemetry is complete enough; backends without agents do not count."""
+    rows = Lake(settings.config().lake.root).scan(BACKENDS).select("name", "coverage").collect()
+    known = {name: share for name, share in rows.iter_rows() if share is not None}
+    return dg.AssetCheckResult(
+        asset_key=BACKENDS.name, check_name=COVERED,
+        passed=all(share >= MIN_COVERAGE for share in known.values()),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={f"coverage/{name}": share for name, share in known.items()},
     )  # fmt: skip
