@@ -96,6 +96,16 @@ def coverage(row: Row) -> Cell:
     )
 
 
+def agreement(row: Row) -> Cell:
+    """How far the index can be trusted: the bounds of its last audit against the store."""
+    low, high = row.get("agreement_low"), row.get("agreement_high")
+    if low is None or high is None:
+        return Cell("—", "never audited: `warpdrive verify` does it")
+    told = f"{fmt.count(row['agree'])} of {fmt.count(row['checked'])} compared rows agree"
+    at = fmt.exact_instant(row.get("verified_at"))
+    return Cell(f"{low:.1%} to {high:.1%}", f"{told} (95 % bounds), audited {at}")
+
+
 QUOTA = (
     Column("Team", text("team")),
     Column("Backend", text("backend", "all together")),
@@ -129,6 +139,7 @@ BACKENDS = (
     Column("Stored", _sized("bytes"), number=True),
     Column("Last crawl", _badge("state", _STATES)),
     Column("Listed", _instant("crawled_at")),
+    Column("Index agrees with store", agreement, number=True),
     Column("Telemetry coverage", coverage, number=True),
 )
 WEEK = (

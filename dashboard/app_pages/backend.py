@@ -56,6 +56,7 @@ def totals(found: questions.BackendDetail) -> None:
         card("Files", Cell(fmt.count(row["files"])),
              fmt.moved(found.month, "files", fmt.count, questions.CHANGE_DAYS)),
         card("Last crawl", state, f"listed {fmt.day(row['crawled_at'])}"),
+        card("Index agrees with store", columns.agreement(row), "bounds of its last audit"),
         card("Telemetry coverage", columns.coverage(row), "of the node-hours of 90 days"),
     )  # fmt: skip
     st.html(f"<div class=wd-cards>{''.join(cards)}</div>")

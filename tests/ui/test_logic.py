@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from dashboard import axes, charts, data, questions
+from dashboard import axes, charts, columns, data, maps, questions
 from dashboard import format as fmt
 from dashboard.tables import Cell, Column, card, table, text
 
@@ -138,6 +138,62 @@ def test_thinning_keeps_the_last_day_and_every_added_byte():
     assert found[0]["day"] == "2026-01-01"
     assert sum(row["added_bytes"] for row in found if row["backend"] == "x") == 31
     assert data.thinned(rows, 31) == rows
+
+
+def test_the_error_bars_of_an_audit_are_told():
+    audited = {
+        "agreement_low": 0.9964, "agreement_high": 0.99993, "agree": 1999, "checked": 2000,
+        "verified_at": "2026-11-25T00:00:00Z",
+    }  # fmt: skip
+    cell = columns.agreement(audited)
+    assert cell.text == "99.6% to 100.0%"
+    assert "1,999 of 2,000 compared rows agree" in cell.hover
+    assert columns.agreement({"name": "training"}).text == "—"
+
+
+def team_day(team: str, day: str, size: int, added: int = 0, removed: int = 0) -> dict:
+    return {"team": team, "day": day, "bytes": size, "files": size, "added_bytes": added,
+            "removed_bytes": removed}  # fmt: skip
+
+
+def test_the_week_is_what_came_and_went_after_its_first_day():
+    rows = [
+        team_day("a", "2026-11-01", 10, 10), team_day("a", "2026-11-02", 12, 5, 3),
+        team_day("new", "2026-11-05", 7, 7), team_day("still", "2026-11-01", 4, 4),
+        team_day("still", "2026-11-08", 4),
+    ]  # fmt: skip
+    found = questions.week(rows, dt.date(2026, 11, 1))
+    assert [(r["team"], r["added_bytes"], r["removed_bytes"], r["moved_bytes"]) for r in found] == [
+        ("a", 5, 3, 2), ("new", 7, 0, 7),
+    ]  # fmt: skip
+
+
+def test_a_quota_tells_the_day_its_next_limit_is_reached():
+    quota = {"soft_bytes": 100, "hard_bytes": 200, "usage_bytes": 120}
+    ahead = [
+        {"day": f"2026-12-0{n}", "low_bytes": 130 + n, "bytes": 150 + 20 * n,
+         "high_bytes": 180 + 20 * n}
+        for n in range(1, 6)
+    ]  # fmt: skip
+    assert questions.crossing(quota, ahead) == {
+        "next_limit_bytes": 200, "crossed_on": "2026-12-03", "crossed_early": "2026-12-01",
+        "crossed_late": None,
+    }  # fmt: skip
+    over = questions.crossing({**quota, "usage_bytes": 200}, ahead)
+    assert over["next_limit_bytes"] is None
+    assert over["crossed_on"] is None
+
+
+@pytest.mark.parametrize("sizes", [[1.0], [6, 6, 4, 3, 2, 2, 1], [1e15, 1.0], [1.0] * 60])
+def test_a_treemap_fills_its_area_in_proportion(sizes):
+    tiles = maps.squarified(sizes, 1200, 340)
+    assert [tile.place for tile in tiles] == list(range(len(sizes)))
+    for tile in tiles:
+        assert tile.width * tile.height == pytest.approx(
+            sizes[tile.place] / sum(sizes) * 1200 * 340, rel=1e-6
+        )
+        assert -1e-6 <= tile.x <= tile.x + tile.width <= 1200 + 1e-3
+        assert -1e-6 <= tile.y <= tile.y + tile.height <= 340 + 1e-3
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
