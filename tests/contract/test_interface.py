@@ -135,6 +135,20 @@ def test_csv_begins_with_exactly_its_columns(lake, command):
     assert "\r" not in said.out
 
 
+def test_status_shows_mount_cache_backends_telemetry_lake_and_coverage(lake):
+    """Without an agent it says so, and what the config and the reports say."""
+    said = lake.run("status")
+    assert (said.code, said.err) == (0, "")
+    lines = said.out.splitlines()
+    assert lines[0] == "WarpDrive Status"
+    assert "Mount Point: /data (not mounted)" in lines
+    assert lines[3:5] == ["Backends: 1 configured", "  - data (local) at /data"]
+    for heading in ("Cache", "Telemetry", "Reports", "Coverage"):
+        assert heading in lines
+    assert any(line.startswith("  Published: ") and line.endswith("min ago)") for line in lines)
+    assert lines[-1].startswith("  data: no agent reports, listing complete, crawled 20")
+
+
 @pytest.mark.parametrize("option", ["--config", "--as-of", "--tenant", "--server"])
 def test_nothing_is_silently_ignored(home, option):
     """The demo takes none of the common options, wherever they stand."""
