@@ -99,6 +99,12 @@ def refresh_results(config: RefreshConfig):  # noqa: ANN201
         as_of=parse_instant(config.as_of) if config.as_of else None,
         rebuild=config.rebuild,
     )
+    if report.superseded:
+        raise dg.Failure(
+            f"A refresh that started later has published generation {report.generation}: "
+            "nothing of this one is published.",
+            allow_retries=False,
+        )
     common = {"as_of": format_instant(report.as_of), "generation": report.generation}
     if report.ingest_lag_seconds is not None:
         common["ingest_lag_seconds"] = report.ingest_lag_seconds

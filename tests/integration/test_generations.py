@@ -351,3 +351,17 @@ def test_a_refresh_may_die_between_any_two_commits(home, monkeypatch, first):
             break
     else:
         pytest.fail("never got through")
+
+
+def test_a_run_that_was_superseded_fails_and_says_so(home, monkeypatch):
+    """Dagster shows no row counts of results that nobody reads."""
+    dagster = pytest.importorskip("dagster")
+    from pipelines.defs.results import refresh_results
+
+    report = refreshing.RefreshReport(NOW, generation=7, superseded=True)
+    monkeypatch.setattr(refreshing, "refresh", lambda *_given, **_how: report)
+    monkeypatch.setenv("WARPDRIVE_CONFIG", str(home.file))
+    run = dagster.materialize([refresh_results], raise_on_error=False)
+    assert not run.success
+    failures = [str(event.event_specific_data) for event in run.all_events if event.is_step_failure]
+    assert any("published generation 7" in failure for failure in failures)
