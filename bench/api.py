@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = 4
 ROUNDS = 3
 SECONDS = 4.0
+EVENTS = 5_000_000
 WARM_UP_SECONDS = 0.5
 GO_EVENTS_A_SECOND = {1000: 249_000, 100: 158_000}
 CONFIG = """
@@ -83,12 +84,8 @@ def ours(folder: Path, config: str = CONFIG) -> Iterator[tuple[int, int]]:
     command = [sys.executable, "-m", "cli", "serve", "--config", str(folder / "warpdrive.yaml"),
                "--addr", "127.0.0.1:0"]  # fmt: skip
     with process(command) as (pid, lines):
-        for line in lines:
-            if line.startswith("Backends"):
-                break
-            port = int(line.rsplit(":", 1)[1]) if line.startswith("Listening") else 0
-            found = port or locals().get("found", 0)
-        yield pid, int(found)
+        said = [next(lines) for _ in range(4)]  # title, rule, Listening, Backends
+        yield pid, int(said[2].rsplit(":", 1)[1])
 
 
 @contextlib.contextmanager
@@ -223,14 +220,164 @@ def ingest_rows(batch: int, goal_us: float) -> list[report.Row]:
     ]  # fmt: skip
 
 
+def memory_row() -> list[report.Row]:
+    """The server's memory over 5 million events: after the first million, and at the end."""
+    posts = [request(body) for body in bodies(40, 1000)]
+    with tempfile.TemporaryDirectory(dir=ROOT) as folder, ours(Path(folder)) as (pid, port):
+        _post_count(port, posts, EVENTS // 5 // 1000)
+        before, least, most = rss_mb(pid), float("inf"), 0.0
+        for _ in range(8):
+            _post_count(port, posts, EVENTS // 10 // 1000)
+            now = rss_mb(pid)
+            least, most = min(least, now), max(most, now)
+    swing = max(most - before, before - least)
+    return [report.row(
+        "ingest-memory", "server memory over 5 M events, from the first million on", "MB",
+        [swing], goal=50, op="<=", limit="memory that is kept",
+    )]  # fmt: skip
+
+
+def _post_count(port: int, posts: Sequence[bytes], count: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        for i in range(count):
+            sock.sendall(posts[i % len(posts)])
+            _answer(sock)
+
+
+QUESTIONS = {
+    "usage": "usage?group_by=team", "quota": "quota", "growth": "growth", "backends": "backends",
+}  # fmt: skip
+
+
+def big_lake(folder: Path, files: int, events: int) -> str:
+    """A refreshed lake of that size in `folder`; the text of its config."""
+    size = {"files": files, "days": 5, "events_per_day": events // 5}
+    for job, told in (("make", json.dumps(size)), ("refresh_ours", "-")):
+        subprocess.run(
+            [sys.executable, str(ROOT / "bench" / "lakejobs.py"), job, str(folder / "lake"), told],
+            check=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+    return (folder / "warpdrive.yaml").read_text()
+
+
+def reading_rows(files: int = 1_000_000, events: int = 5_000_000) -> list[report.Row]:
+    """p99 of questions while batches of 100 are posted, and of ingest beside stale questions."""
+    posts = [request(body) for body in bodies(40, 100)]
+    one = [request(body) for body in bodies(40, 1)]
+    waits: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory(dir=ROOT) as name:
+        config = big_lake(Path(name), files, events)
+        for _ in range(ROUNDS):
+            with ours(Path(name), config) as (_, port):
+                _put_quotas(port)
+                quiet = _times(port, one, 300)
+                with _beside(lambda stop: _until(port, posts, stop)):
+                    for question, path in QUESTIONS.items():
+                        _add(waits, question, _asked(port, [path] * 200))
+                    stale = [f"stale?days={30 + i % 150}" for i in range(200)]
+                    _add(waits, "stale", _asked(port, stale))
+                with _beside(lambda stop: _ask_until(port, stop)):
+                    beside = _times(port, one, 300)
+                _add(waits, "quiet", quiet)
+                _add(waits, "beside", beside)
+    job = f"p99 at {files} files x {events} accesses, while ingesting"
+    rows = [
+        report.row(question, job, "ms", waits[question], goal=20.0 if question != "stale" else 50.0,
+                   op="<=", limit="CPU: two cores for server, client and batches")
+        for question in (*QUESTIONS, "stale")
+    ]  # fmt: skip
+    return [*rows, report.row(
+        "ingest-beside-stale", "p99 of a 1-event ingest while stale questions run", "ms",
+        waits["beside"], peer=waits["quiet"], peer_name="without", goal=2.0, op="<=",
+        limit="CPU: the questions take a core",
+    )]  # fmt: skip
+
+
+def _add(waits: dict[str, list[float]], name: str, seconds: list[float]) -> None:
+    waits.setdefault(name, []).append(statistics.quantiles(seconds, n=100)[98] * 1e3)
+
+
+def _put_quotas(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        for team in range(10):
+            body = b'{"team_name":"team%02d","hard_limit":1000000}' % team
+            sock.sendall(b"PUT /api/v1/quota HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d"
+                         b"\r\n\r\n%b" % (len(body), body))  # fmt: skip
+            _answer(sock)
+
+
+def _times(port: int, posts: Sequence[bytes], count: int) -> list[float]:
+    found = []
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        for i in range(count):
+            begin = time.perf_counter()
+            sock.sendall(posts[i % len(posts)])
+            _answer(sock)
+            found.append(time.perf_counter() - begin)
+    return found
+
+
+def _asked(port: int, paths: Sequence[str]) -> list[float]:
+    return _times(port, [_get(path) for path in paths], len(paths))
+
+
+def _get(path: str) -> bytes:
+    return b"GET /api/v1/%b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path.encode()
+
+
+def _until(port: int, posts: Sequence[bytes], stop: threading.Event) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        i = 0
+        while not stop.wait(0.02):  # five thousand events a second
+            sock.sendall(posts[i % len(posts)])
+            _answer(sock)
+            i += 1
+
+
+def _ask_until(port: int, stop: threading.Event) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        i = 0
+        while not stop.is_set():
+            sock.sendall(_get(f"stale?days={30 + i % 300}&min_size={i}"))
+            _answer(sock)
+            i += 1
+
+
+@contextlib.contextmanager
+def _beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Work that goes on in a thread for the time of a block; its errors are raised."""
+    stop, failed = threading.Event(), list[BaseException]()
+
+    def run() -> None:
+        try:
+            work(stop)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
 def main() -> int:
     """Run the jobs named, or all."""
     jobs = {
         "ingest-1000": lambda: ingest_rows(1000, 4.0),
         "ingest-100": lambda: ingest_rows(100, 10.0),
+        "ingest-memory": memory_row,
+        "reading": lambda: reading_rows(given.files, given.events),
     }
     parser = argparse.ArgumentParser()
     parser.add_argument("jobs", nargs="*", default=list(jobs))
+    parser.add_argument("--files", type=int, default=1_000_000)
+    parser.add_argument("--events", type=int, default=5_000_000)
     given = parser.parse_args()
     rows = [row for name in given.jobs for row in jobs[name]()]
     return report.publish("api", rows)
