@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real test-ui test-ops docs chaos bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-real test-ui test-ops docs test-scale chaos bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -36,6 +36,10 @@ test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PAT
 
 test-ops: setup ## run server, agent, Prometheus and Alertmanager for real: metrics, alerts, dashboard
 	@tools/setup prometheus >/dev/null && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ops $(PYTEST)
+
+test-scale: setup ## three Ray nodes on this machine, in a network of their own; workers and a node are killed
+	@tools/setup extra >/dev/null && unshare -rn sh -c 'ip link set lo up && exec "$$@"' scale \
+		env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/scale $(PYTEST)
 
 chaos: setup ## kill, fill and cut the agent off: SEED=… TRIALS=…; the last line counts violations
 	@$(BIN)/python tests/chaos/campaign.py --seed $(or $(SEED),1) --trials $(or $(TRIALS),500)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 DEFAULT_BUCKETS = 64
-ROWS_AT_ONCE = 600_000
+ROWS_AT_ONCE = 300_000
 """Rows of one step's input that are held in memory together."""
 _HALF, _LOW_BITS = 2**31, 2**32
 
@@ -48,3 +48,13 @@ def spans(count: int, rows: int) -> list[Span]:
         Span(first, end - 1, low(first, count), low(end, count) - 1)
         for first, end in zip(firsts, [*firsts[1:], count], strict=True)
     ]
+
+
+def fine_spans(count: int, rows: int) -> list[Span]:
+    """`spans` of buckets that are cut in halves until one is near ROWS_AT_ONCE of `rows`.
+
+    For steps that only read: rows sorted by `file_id` are found by any range.
+    """
+    while count * ROWS_AT_ONCE < rows:
+        count *= 2
+    return spans(count, rows)

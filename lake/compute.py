@@ -7,22 +7,22 @@ of `stale_index` together. Memory is that of one task, whatever the lake holds.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import polars as pl
 
-from lake.buckets import Span, spans
+from lake.buckets import Span, fine_spans
 from lake.index import Run, write_run
-from lake.metrics.index import replay
+from lake.metrics.index import replay as replayed_files
 from lake.metrics.span import Context, Facts, Found, of_span, whose
-from lake.metrics.state import USERS, folded_state, in_force
-from lake.parts import load
-from lake.runner import Runner
+from lake.metrics.state import STATE, USERS, in_force, state_with
+from lake.parts import Part, load, write_part
 from lake.schemas import ACTIVITY, FILE_CHANGES, FILE_READER, FILE_STATE, FILE_USER, FILES
 from lake.sources import Accesses, accesses_at
 from lake.spread import Piece, pieces, read
 from lake.state import bucket_count
 from lake.store import Lake
+from lake.work import Work
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,10 @@ class Task:
     changes: tuple[Piece, ...]
     accesses: Accesses
     readers: tuple[str, ...]
-    whole_context: Context
+    context: Context
     replayed: tuple[str, ...]
+    readers_root: str
+    """Where new readers are kept; empty = nowhere."""
 
 
 @dataclass(frozen=True)
@@ -58,76 +60,108 @@ class Sums:
     touched: pl.DataFrame
     rollup: pl.DataFrame
     grown: pl.DataFrame
-    readers: pl.DataFrame
+    readers: list[Part]
+    """New rows of `file_reader`, not committed."""
     activity: pl.DataFrame
     """backend, prefix, user and what they did."""
 
 
-def compute(whole: Whole, place: str, runner: Runner) -> Sums:
-    """The results of every span, summed. Frames that pass between steps lie below `place`."""
-    tasks, accesses = _tasks(whole, place, runner)
-    done = list(runner.map(compute_span, tasks))
-    found = [one for one, _ in done]
+def compute(whole: Whole, work: Work) -> Sums:
+    """The results of every span, summed."""
+    tasks, accesses = _tasks(whole, work)
+    done = list(work.runner.map(compute_span, tasks))
+    found = [one.found for one in done]
     return Sums(
-        runs=[run for _, run in done],
+        runs=[one.run for one in done],
         activity=_activity(accesses),
         **{name: _summed(name, found) for name in _KEYS},
-        readers=pl.concat([one.readers for one in found]),
+        readers=[one.readers for one in done if one.readers],
     )
 
 
-def teams(whole: Whole, place: str, runner: Runner) -> pl.DataFrame:
+def teams(whole: Whole, work: Work) -> pl.DataFrame:
     """file_id, team of every file that was ever listed up to as-of."""
-    tasks, _ = _tasks(whole, place, runner)
-    return pl.concat(list(runner.map(teams_of_span, tasks)))
+    tasks, _ = _tasks(whole, work)
+    return pl.concat(list(work.runner.map(teams_of_span, tasks)))
 
 
-def _tasks(whole: Whole, place: str, runner: Runner) -> tuple[list[Task], Accesses]:
+def _tasks(whole: Whole, work: Work) -> tuple[list[Task], Accesses]:
     lake, context = whole.lake, whole.context
+    place, runner = work.place, work.runner
     accesses = accesses_at(lake, context.as_of, place, runner)
     sizes = [sum(part.rows for part in lake.parts(table)) for table in (FILES, FILE_CHANGES)]
-    cut = spans(bucket_count(lake), max(*sizes, accesses.rows))
+    cut = fine_spans(bucket_count(lake), max(*sizes, accesses.rows))
     files, changes = (pieces(lake, t, cut, place, runner) for t in (FILES, FILE_CHANGES))
     readers = tuple(part.uri for part in lake.parts(FILE_READER))
     return [
-        Task(place, span, files[i], changes[i], accesses, readers, context, whole.replayed)
+        Task(
+            place,
+            span,
+            files[i],
+            changes[i],
+            accesses,
+            readers,
+            context,
+            whole.replayed,
+            lake.root if work.keep else "",
+        )
         for i, span in enumerate(cut)
     ], accesses
 
 
-def compute_span(task: Task) -> tuple[Found, Run]:
-    """The task: everything about the files of a span; its part of the index is written."""
-    found = of_span(facts(task), task.whole_context)
+@dataclass(frozen=True)
+class Done:
+    """A span that is computed: its sums, and where its rows are."""
+
+    found: Found
+    """Without rows of the index and of readers."""
+    run: Run
+    readers: Part | None
+
+
+def compute_span(task: Task) -> Done:
+    """The task: everything about the files of a span; what has a row per file is written."""
+    found = of_span(facts(task), task.context)
     run = write_run(task.place, found.index)
-    return Found(**{f.name: getattr(found, f.name) for f in fields(Found)} | {
-        "index": found.index.clear()
-    }), run  # fmt: skip
+    readers = None
+    if task.readers_root and found.readers.height:
+        since = pl.lit(task.context.as_of).cast(pl.Datetime("us", "UTC"))
+        rows = found.readers.with_columns(since_at=since).sort("file_id")
+        readers = write_part(task.readers_root, FILE_READER, rows)
+    return Done(
+        replace(found, index=found.index.clear(), readers=found.readers.clear()), run, readers
+    )
 
 
 def teams_of_span(task: Task) -> pl.DataFrame:
     """The task: file_id and team of the files of a span."""
-    return whose(facts(task), task.whole_context).select("file_id", "team")
+    return whose(facts(task), task.context).select("file_id", "team")
 
 
 def facts(task: Task) -> Facts:
     """What the tables say about a span."""
-    here, as_of = task.span.holds(), task.whole_context.as_of
+    here, as_of = task.span.holds(), task.context.as_of
     changes = read(FILE_CHANGES, task.changes).filter(here, pl.col("snapshot_at") <= as_of)
-    files = read(FILES, task.files).filter(here)
+    living = read(FILES, task.files).filter(here)
     if task.replayed:
         behind = pl.col("backend").is_in(list(task.replayed))
-        then = replay(files.clear(), changes.filter(behind))
-        files = pl.concat([files.filter(~behind), then])
-    state = load(task.accesses.state, FILE_STATE.schema).filter(here)
-    users = [
-        load(uris, FILE_USER.schema).select(USERS).filter(here)
-        for uris in (task.accesses.users, task.accesses.partial_users)
-    ]
+        then = replayed_files(living.clear(), changes.filter(behind))
+        living = pl.concat([living.filter(~behind), then])
+    found = task.accesses
+    state, new_state = (
+        load([one.uri for one in files], FILE_STATE.schema).select(STATE).filter(here).collect()
+        for files in (found.state, found.partial_state)
+    )
+    users, new_users = (
+        load([one.uri for one in files], FILE_USER.schema).select(USERS).filter(here)
+        for files in (found.users, found.partial_users)
+    )
     readers = load(task.readers, FILE_READER.schema).filter(here, pl.col("since_at") <= as_of)
     return Facts(
-        files=files.collect(),
-        state=folded_state(state).collect(),
-        users=pl.concat([in_force(users[0], task.accesses.replaced), users[1]]),
+        files=living.collect(),
+        state=state_with(state, new_state),
+        users=in_force(users, found.replaced).select(_READ).collect(),
+        partial_users=new_users.select(_READ).collect(),
         readers=readers.sort("since_at").group_by("file_id").last()
         .select("file_id", "reader").collect(),
         changes=changes,
@@ -144,6 +178,7 @@ def _activity(accesses: Accesses) -> pl.DataFrame:
     )
 
 
+_READ = ("file_id", "user", "day", "bytes_read")
 _KEYS = {
     "owned": ("backend", "owner", "team"),
     "prefixes": ("backend", "prefix"),

@@ -18,7 +18,7 @@ from lake.runner import Runner
 from lake.schemas import STALE_INDEX
 
 TOP_ROWS, TOP_GROUP = 262_144, 8_192
-CLASS_ROWS, CLASS_GROUP = 1_048_576, 65_536
+CLASS_ROWS, CLASS_GROUP = 393_216, 65_536
 SAMPLES = 256
 ORDER = ("size_bytes", "backend", "path")
 DESCENDING = (True, False, False)

@@ -65,7 +65,7 @@ def write_part(
     folder = "".join(f"{name}={value}/" for name, value in held.items())
     path = f"{folder}{uuid.uuid4().hex}.parquet"
     place = f"{root.rstrip('/')}/{table.name}"
-    size = save(place, path, rows, row_group)
+    size = save(place, path, rows, row_group, table.zstd_level)
     least, most = _bounds(rows)
     return Part(
         f"{place}/{path}", path, size, rows.height, held, _stats(rows, least, most), least, most
@@ -80,13 +80,14 @@ def discard(root: str, table: Table, parts: Sequence[Part]) -> None:
 
 
 def save(
-    place: str, path: str, frame: pl.DataFrame, row_group: int = ROW_GROUP, *, passing: bool = False
-) -> int:
+    place: str, path: str, frame: pl.DataFrame, row_group: int = ROW_GROUP, level: int = 3,
+    *, passing: bool = False,
+) -> int:  # fmt: skip
     """Write a Parquet file below a folder or URL; its size in bytes.
 
     `passing`: it is read once and then gone, so that the fastest compression is right.
     """
-    how: dict[str, Any] = {"compression": "zstd", "compression_level": 3}
+    how: dict[str, Any] = {"compression": "zstd", "compression_level": level}
     if passing:
         how = {"compression": "lz4", "statistics": True}
     if "://" not in place:

@@ -15,9 +15,9 @@ from lake.metrics import growth, quota
 from lake.metrics.access import accesses, coverage
 from lake.metrics.ownership import team_of
 from lake.metrics.usage import ATTRIBUTIONS, GROUPS, prefix, usage
-from lake.runner import INLINE, Runner
+from lake.parts import Part
 from lake.schemas import BACKENDS, QUOTA_STATUS, STALE_ROLLUP
-from lake.work import workplace
+from lake.work import Work, workplace
 from lake.world import Policy, World
 
 COVERAGE_WINDOW = dt.timedelta(days=90)
@@ -30,27 +30,27 @@ class Built:
     """The results of one as-of, but for the index, which is too large to hold."""
 
     tables: Results
-    """usage, growth, quota_status, quota_events, backends, stale_rollup, file_reader."""
+    """usage, growth, quota_status, quota_events, backends, stale_rollup."""
     runs: list[Run]
     """Every row of `stale_index`, sorted, in files that are gone with the place of work."""
+    readers: list[Part]
+    """New rows of `file_reader`, not committed."""
 
 
 def build(
     world: World, policy: Policy, quotas: pl.DataFrame, before: pl.DataFrame | None = None,
-    *, place: str, runner: Runner = INLINE,
+    *, work: Work,
 ) -> Built:  # fmt: skip
     """Every result table by name; memory is bounded by one task of the runner.
 
-    `quotas` as `lake.control.quotas` gives them; `before`: the previous quota_status. What
-    passes between the steps is written below `place`.
+    `quotas` as `lake.control.quotas` gives them; `before`: the previous quota_status.
     """
-    sums = compute_spans(world.whole, place, runner)
+    sums = compute_spans(world.whole, work)
     used = pl.concat(
         [usage_of(world, sums, group, how) for group in GROUPS for how in ATTRIBUTIONS]
     )
     was = before if before is not None else pl.DataFrame(schema=QUOTA_STATUS.schema)
     limits = quota.status(quotas, owned_bytes(used), was, world.as_of)
-    since = pl.lit(world.as_of).cast(pl.Datetime("us", "UTC"))
     tables = {
         "usage": used,
         "growth": pl.concat([
@@ -60,9 +60,8 @@ def build(
         "quota_events": quota.crossings(was, limits, world.as_of),
         "backends": backends(world, policy, sums.owned),
         "stale_rollup": sums.rollup.sort(STALE_ROLLUP.schema.names()),
-        "file_reader": sums.readers.with_columns(since_at=since).sort("file_id"),
     }  # fmt: skip
-    return Built(tables, sums.runs)
+    return Built(tables, sums.runs, sums.readers)
 
 
 def compute(
@@ -70,7 +69,7 @@ def compute(
 ) -> Results:
     """Every result table by name, `stale_index` too: in memory, for answers and small lakes."""
     with workplace(world.lake.root) as place:
-        built = build(world, policy, quotas, before, place=place)
+        built = build(world, policy, quotas, before, work=Work(place))
         return built.tables | {"stale_index": gathered(built.runs)}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import polars as pl
 
 from lake import state
+from lake.buckets import Span
 from lake.metrics.access import daily
 from lake.metrics.state import BASE
 from lake.parts import Part, load
@@ -20,19 +22,38 @@ from lake.store import Lake
 Uris = tuple[str, ...]
 
 
+class Ranged(NamedTuple):
+    """A file that is sorted by `file_id`, and its bounds."""
+
+    uri: str
+    low: int
+    high: int
+
+
 @dataclass(frozen=True)
 class Accesses:
     """Files of the state tables that hold every access up to an instant and none after it."""
 
-    state: Uris
-    users: Uris
-    """The folded base."""
-    partial_users: Uris
+    state: tuple[Ranged, ...]
+    """The folded base, in order of buckets."""
+    partial_state: tuple[Ranged, ...]
+    users: tuple[Ranged, ...]
+    """The folded base, in order of buckets."""
+    partial_users: tuple[Ranged, ...]
     replaced: Uris
     """Landing days of `partial_users`."""
     activity: Uris
     rows: int
     """Of the larger table."""
+
+    def within(self, span: Span) -> Accesses:
+        """Those whose files have rows of a span."""
+        ranged = ("state", "partial_state", "users", "partial_users")
+        found = {
+            name: tuple(f for f in getattr(self, name) if f.high >= span.low and f.low <= span.high)
+            for name in ranged
+        }
+        return replace(self, **found)
 
 
 @dataclass(frozen=True)
@@ -78,16 +99,25 @@ def accesses_at(lake: Lake, as_of: dt.datetime, place: str, runner: Runner) -> A
 
 
 def _accesses(kept: dict[str, list[Part]]) -> Accesses:
-    users = kept[FILE_USER.name]
-    new = [p for p in users if p.partition["landing_day"] != BASE]
+    base, new = {}, {}
+    for table in (FILE_STATE, FILE_USER):
+        parts = kept[table.name]
+        old = [p for p in parts if p.partition["landing_day"] == BASE]
+        base[table] = sorted(old, key=lambda p: int(p.partition["bucket"]))
+        new[table] = [p for p in parts if p.partition["landing_day"] != BASE]
     return Accesses(
-        state=uris(kept[FILE_STATE.name]),
-        users=uris(p for p in users if p.partition["landing_day"] == BASE),
-        partial_users=uris(new),
-        replaced=tuple(sorted({p.partition["landing_day"] for p in new})),
+        state=_ranged(base[FILE_STATE]),
+        partial_state=_ranged(new[FILE_STATE]),
+        users=_ranged(base[FILE_USER]),
+        partial_users=_ranged(new[FILE_USER]),
+        replaced=tuple(sorted({p.partition["landing_day"] for p in new[FILE_USER]})),
         activity=uris(kept[ACTIVITY.name]),
         rows=max(sum(p.rows for p in kept[t.name]) for t in (FILE_STATE, FILE_USER)),
     )
+
+
+def _ranged(parts: Iterable[Part]) -> tuple[Ranged, ...]:
+    return tuple(Ranged(p.uri, p.least["file_id"], p.most["file_id"]) for p in parts)
 
 
 def partials_until(until: Until) -> dict[str, Part]:

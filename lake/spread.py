@@ -14,7 +14,7 @@ from lake.runner import Runner
 from lake.schemas import FILE_CHANGES, FILES, Table
 from lake.store import Lake
 
-CHUNK_ROWS = 524_288
+CHUNK_ROWS = 262_144
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     FILES.name: (
         "backend", "path", "file_id", "size_bytes", "modified_at", "native_access_at", "owner",
@@ -45,6 +45,7 @@ class Chunk:
     table: str
     piece: Piece
     offset: int
+    rows: int
     buckets: int
     spans: int
 
@@ -57,7 +58,7 @@ def pieces(lake: Lake, table: Table, spans: Sequence[Span], place: str, runner: 
     if len(spans) == 1:
         return [tuple(piece for _, piece in whole)]
     chunks = [
-        Chunk(place, table.name, piece, offset, spans[-1].last + 1, len(spans))
+        Chunk(place, table.name, piece, offset, CHUNK_ROWS, spans[-1].last + 1, len(spans))
         for part, piece in whole
         for offset in range(0, part.rows, CHUNK_ROWS)
     ]
@@ -74,7 +75,7 @@ def spread(chunk: Chunk) -> dict[int, str]:
     # The span that holds a bucket, as `buckets.spans` cuts them.
     number = ((bucket(chunk.buckets) + 1) * chunk.spans - 1) // chunk.buckets
     rows = (
-        read(table, [chunk.piece]).slice(chunk.offset, CHUNK_ROWS)
+        read(table, [chunk.piece]).slice(chunk.offset, chunk.rows)
         .with_columns(span=number.cast(pl.Int32)).collect()
     )  # fmt: skip
     split = rows.partition_by("span", as_dict=True, include_key=False, maintain_order=True)

@@ -241,13 +241,21 @@ class Lake:
         if handle is None or table.ordered:
             return 0
         done = handle.optimize.compact(writer_properties=_properties(table))
-        handle.create_checkpoint()
         return int(done["numFilesRemoved"]) - int(done["numFilesAdded"])
+
+    def checkpoint(self, table: Table) -> bool:
+        """Write the state of the log as one file; False where there is no table."""
+        handle = self.open(table)
+        if handle is None:
+            return False
+        handle.create_checkpoint()
+        return True
 
     def vacuum(self, table: Table, keep_hours: int, keep_versions: Sequence[int] = ()) -> int:
         """Delete files that no version of the last `keep_hours` needs; how many.
 
-        Files of `keep_versions` stay, however old those are.
+        Files of `keep_versions` stay, however old those are. Files of no version at all, as a
+        killed worker leaves them, go once they are `keep_hours` old.
         """
         handle = self.open(table)
         if handle is None:
@@ -257,6 +265,7 @@ class Lake:
                 retention_hours=keep_hours,
                 dry_run=False,
                 enforce_retention_duration=False,
+                full=True,
                 keep_versions=list(keep_versions) or None,
             )
         )
@@ -380,7 +389,7 @@ def _properties(table: Table) -> WriterProperties:
     by_path = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BYTE_ARRAY")
     return WriterProperties(
         compression="ZSTD",
-        compression_level=3,
+        compression_level=table.zstd_level,
         max_row_group_size=131_072,
         column_properties={"path": by_path} if table.path_sorted else None,
     )

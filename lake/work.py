@@ -7,13 +7,25 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
 
+from lake.runner import INLINE, Runner
 from storage.objectstore import listed, open_store
 
 FOLDER = "_work"
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where heavy steps run and leave what passes between them."""
+
+    place: str
+    runner: Runner = INLINE
+    keep: bool = False
+    """Rows of `file_reader` are written for their table too."""
 
 
 @contextmanager

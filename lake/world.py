@@ -16,7 +16,7 @@ from lake.metrics.span import Context
 from lake.runner import INLINE, Runner
 from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
-from lake.work import workplace
+from lake.work import Work, workplace
 from storage.config import Config
 
 COUNTED = ("complete", "partial", "held")
@@ -125,13 +125,13 @@ def _access(lake: Lake, as_of: dt.datetime) -> pl.LazyFrame:
 def stale_index(world: World, runner: Runner = INLINE) -> pl.DataFrame:
     """Every living file with owner, team and last access, largest first; in memory."""
     with workplace(world.lake.root) as place:
-        return index.gathered(compute.compute(world.whole, place, runner).runs)
+        return index.gathered(compute.compute(world.whole, Work(place, runner)).runs)
 
 
 def teams_of_files(world: World, runner: Runner = INLINE) -> pl.LazyFrame:
     """file_id, team for every file that was ever listed up to as-of."""
     with workplace(world.lake.root) as place:
-        return compute.teams(world.whole, place, runner).lazy()
+        return compute.teams(world.whole, Work(place, runner)).lazy()
 
 
 def grouped_access(world: World, group: pl.Expr) -> pl.LazyFrame:

@@ -12,10 +12,10 @@ from lake import control, publish, published, results, state, world
 from lake.index import largest, write_index
 from lake.lease import held
 from lake.parts import Part
-from lake.runner import INLINE, Runner
+from lake.runner import runner_of
 from lake.schemas import FILE_READER, LEDGER, QUOTA_STATUS, STALE_INDEX, TABLES
 from lake.store import REFRESH, Lake, SupersededError
-from lake.work import workplace
+from lake.work import Work, workplace
 from pipelines.fold import fold
 from storage.config import Config
 
@@ -33,6 +33,8 @@ class RefreshReport:
     generation: int = 0
     ingest_lag_seconds: float | None = None
     folded: dict[str, int] = field(default_factory=dict)
+    base_days: dict[str, int] = field(default_factory=dict)
+    """Landing days folded into the base of the bucketed tables, by table."""
     rows: dict[str, int] = field(default_factory=dict)
     bytes: dict[str, int] = field(default_factory=dict)
     superseded: bool = False
@@ -71,9 +73,9 @@ def _refresh(
     lake: Lake, config: Config, report: RefreshReport, *, ticket: int, now: dt.datetime,
     rebuild: bool,
 ) -> None:  # fmt: skip
-    runner: Runner = INLINE
+    runner = runner_of(config.runner)
     report.folded = fold(lake, rebuild=rebuild, runner=runner, buckets=config.lake.buckets)
-    state.fold_base(lake, now, runner)
+    report.base_days = state.fold_base(lake, now, runner)
     # Everything is read at these versions, whatever is ingested or crawled meanwhile.
     versions = lake.versions()
     policy = world.policy(config)
@@ -81,13 +83,16 @@ def _refresh(
     before = lake.scan(QUOTA_STATUS).collect()
     with workplace(lake.root) as place:
         built = results.build(
-            then, policy, control.quotas(lake), before, place=place, runner=runner
-        )  # fmt: skip
+            then, policy, control.quotas(lake), before, work=Work(place, runner, keep=True)
+        )
         found = built.tables
         made = write_index(lake.root, built.runs, runner)
         found[STALE_INDEX.name] = shown(built, report.as_of)
     versions |= _write(lake, found, [part for part, _ in made], ticket)
-    report.rows = {name: found[name].height for name in RESULTS}
+    if built.readers:
+        lake.commit(FILE_READER, built.readers, apps=[(REFRESH, ticket)])
+    report.rows[FILE_READER.name] = sum(part.rows for part in built.readers)
+    report.rows |= {name: found[name].height for name in RESULTS}
     report.rows[STALE_INDEX.name] = sum(part.rows for part, _ in made)
     report.rows[QUOTA_STATUS.name] = found[QUOTA_STATUS.name].height
     report.bytes = sums(found) | {STALE_INDEX.name: sum(size for _, size in made)}
@@ -113,8 +118,6 @@ def _write(
     versions = {STALE_INDEX.name: lake.replace_parts(STALE_INDEX, index, ticket)}
     for name in RESULTS:
         versions[name] = lake.replace_result(TABLES[name], found[name], ticket)
-    if found[FILE_READER.name].height:
-        lake.append(FILE_READER, found[FILE_READER.name], (REFRESH, ticket))
     return versions
 
 

@@ -62,12 +62,15 @@ def dominant_reader(reads: pl.LazyFrame, before: pl.LazyFrame, as_of: dt.datetim
         reads.filter(pl.col("day") > since, pl.col("bytes_read") > 0, ~pl.col("user").is_in(NOBODY))
         .group_by("file_id", "user")
         .agg(pl.col("bytes_read").sum())
+        .with_columns(several=pl.col("file_id").is_duplicated())
     )
-    most = (
-        sums.sort(["bytes_read", "user"], descending=[True, False])
-        .group_by("file_id")
-        .agg(pl.col("user").first(), pl.col("bytes_read").first())
-    )
+    columns = ("file_id", "user", "bytes_read")
+    most = pl.concat([
+        sums.filter(~pl.col("several")).select(columns),
+        sums.filter("several").sort(["bytes_read", "user"], descending=[True, False])
+        .group_by("file_id").agg(pl.col("user").first(), pl.col("bytes_read").first())
+        .select(columns),
+    ])  # fmt: skip
     kept = before.join(sums, left_on=["file_id", "reader"], right_on=["file_id", "user"]).select(
         "file_id", "reader", kept_bytes="bytes_read"
     )

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from lake.metrics import growth
+from lake.metrics import growth, state
 from lake.metrics.ownership import Rule, candidates, chosen, dominant_reader, team_of
 from lake.metrics.stale import dated
 from lake.metrics.usage import first_segment
 from lake.schemas import STALE_INDEX, STALE_ROLLUP
 
 DAY = dt.timedelta(days=1)
+_TOUCHED = ("group", "backend", "touched_files", "touched_bytes")
 _STORED = (pl.len().cast(pl.Int64).alias("files"), pl.col("size_bytes").sum().alias("bytes"))
 AGES = (0, 1, 7, 14, 30, 60, 90, 120, 180, 270, 365, 545, 730, 1095)
 """Days of `stale_rollup`: totals of these windows are exact sums of its rows."""
@@ -41,8 +42,10 @@ class Facts:
     """Living files (columns of `files`)."""
     state: pl.DataFrame
     """file_id, last_access_at, first_writer: one row per file."""
-    users: pl.LazyFrame
-    """file_id, user, day, bytes_read: rows of `file_user` in force."""
+    users: pl.DataFrame
+    """file_id, user, day, bytes_read: folded rows of `file_user` in force, sorted."""
+    partial_users: pl.DataFrame
+    """The same columns of days that are not folded."""
     readers: pl.DataFrame
     """file_id, reader: the dominant readers decided before."""
     changes: pl.LazyFrame
@@ -99,16 +102,17 @@ def whose(facts: Facts, context: Context) -> pl.DataFrame:
     """Every file that was ever listed, with telemetry, owner, owner_source, team and `live`."""
     living = facts.files.lazy().with_columns(live=pl.lit(value=True))
     files = pl.concat([living, _gone(facts)], how="diagonal")
-    state = facts.state.lazy().select("file_id", "first_writer", telemetry="last_access_at")
+    seen = facts.state.lazy().select("file_id", "first_writer", telemetry="last_access_at")
     found = (
         files.rename({"owner": "named"})
-        .join(state, on="file_id", how="left")
+        .join(seen, on="file_id", how="left")
         .with_columns(**candidates(context.rules, context.ignore_owners))
         .collect()
     )
     undecided = found.filter(pl.coalesce("rule", "storage", "writer").is_null()).select("file_id")
     if undecided.height:
-        reads = facts.users.join(undecided.lazy(), on="file_id", how="semi")
+        users = pl.concat([facts.users.lazy(), facts.partial_users.lazy()])
+        reads = users.join(undecided.lazy(), on="file_id", how="semi")
         readers = dominant_reader(reads, facts.readers.lazy(), context.as_of).collect()
         found = found.join(readers, on="file_id", how="left", maintain_order="left")
     else:
@@ -150,17 +154,31 @@ def _touched(files: pl.DataFrame, facts: Facts, context: Context) -> pl.DataFram
     sizes = files.lazy().filter(pl.col("telemetry").is_not_null()).select(
         "file_id", "backend", "size_bytes"
     )  # fmt: skip
-    pairs = facts.users.select("file_id", group="user").unique().join(sizes, on="file_id")
-    teams = pairs.with_columns(group=team_of("group", context.first_team)).unique(
-        ["file_id", "group"]
+    pairs = state.pairs(facts.users, facts.partial_users).lazy()
+    touched = pairs.rename({"user": "group"}).join(sizes, on="file_id").with_columns(
+        shared=pl.col("file_id").is_duplicated()
+    ).collect()  # fmt: skip
+    team = team_of("group", context.first_team)
+    # Most files have one user: only those of several can be counted twice for a team.
+    several = touched.lazy().filter("shared").with_columns(group=team)
+    by_user = _touched_sums(touched.lazy(), "shared")
+    alone = by_user.filter(~pl.col("shared")).with_columns(group=team)
+    shared = _touched_sums(several.unique(["file_id", "group"]))
+    sums = {"user": [by_user], "team": [alone, shared]}
+    return pl.concat(
+        pl.concat([f.select(_TOUCHED) for f in frames])
+        .group_by("group", "backend").agg(pl.all().sum())
+        .select(pl.lit(by).alias("by"), *_TOUCHED)
+        for by, frames in sums.items()
     )  # fmt: skip
-    sums = [
-        rows.group_by("group", "backend")
+
+
+def _touched_sums(rows: pl.LazyFrame, *more: str) -> pl.DataFrame:
+    return (
+        rows.group_by("group", "backend", *more)
         .agg(touched_files=pl.len().cast(pl.Int64), touched_bytes=pl.col("size_bytes").sum())
-        .with_columns(by=pl.lit(by))
-        for by, rows in (("user", pairs), ("team", teams))
-    ]
-    return pl.concat(sums).collect()
+        .collect()
+    )
 
 
 def _rollup(files: pl.DataFrame, as_of: dt.datetime) -> pl.DataFrame:

@@ -67,6 +67,31 @@ def folded_state(rows: pl.LazyFrame) -> pl.LazyFrame:
     return seen.join(_earliest(written), on="file_id", how="left").select(STATE).sort("file_id")
 
 
+def state_with(base: pl.DataFrame, partials: pl.DataFrame) -> pl.DataFrame:
+    """One row per file from a base that has one and partials; only what changed is grouped."""
+    if partials.is_empty():
+        return base
+    new = partials.lazy().select("file_id").unique()
+    changed = base.lazy().join(new, on="file_id", how="semi")
+    same = base.lazy().join(new, on="file_id", how="anti")
+    folded = folded_state(pl.concat([changed, partials.lazy()]))
+    return pl.concat([same.select(STATE), folded]).collect()
+
+
+def pairs(base: pl.DataFrame, partials: pl.DataFrame) -> pl.DataFrame:
+    """file_id, user: who ever touched which file, once. `base` is sorted by both."""
+    again = (pl.col("file_id") == pl.col("file_id").shift(1)) & (
+        pl.col("user") == pl.col("user").shift(1)
+    )
+    known = base.lazy().select("file_id", "user").filter(~again.fill_null(value=False))
+    if partials.is_empty():
+        return known.collect()
+    key = ["file_id", "user"]
+    new = partials.lazy().select(key).unique()
+    there = known.join(new.select("file_id").unique(), on="file_id", how="semi")
+    return pl.concat([known, new.join(there, on=key, how="anti")]).collect()
+
+
 def folded_users(
     base: pl.LazyFrame, partials: pl.LazyFrame, replaced: Collection[str], today: dt.date
 ) -> pl.LazyFrame:

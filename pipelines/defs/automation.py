@@ -12,6 +12,7 @@ from dagster._core.storage.tags import (
 
 from lake.store import Lake
 from pipelines import ingest, settings
+from pipelines.defs.maintenance import STEPS
 from pipelines.defs.partitions import BACKENDS, partition_of
 from storage import clock
 
@@ -31,8 +32,8 @@ REFRESH_JOB = dg.define_asset_job(
 )
 
 MAINTENANCE_JOB = dg.define_asset_job(
-    "maintain_lake", selection=["maintenance"],
-    description="Remove what retention lets go, compact and vacuum the tables.",
+    "maintain_lake", selection=list(STEPS),
+    description="Retention, folding, compaction, checkpoints and vacuum, one after the other.",
 )  # fmt: skip
 
 RETRIED = {"dagster/max_retries": "2", "dagster/retry_strategy": "ALL_STEPS"}
@@ -87,7 +88,7 @@ def reports_follow(context: dg.RunStatusSensorContext) -> dg.RunRequest:
     job=MAINTENANCE_JOB,
     cron_schedule="0 4 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Once a day: retention, compaction, vacuum.",
+    description="Once a day: retention, folding, compaction, checkpoints, vacuum.",
 )
 def maintain_daily() -> dg.RunRequest:
     """One run for all tables."""

@@ -1,4 +1,4 @@
-"""Housekeeping: retention, compaction and vacuum of all tables."""
+"""Housekeeping: each step is an asset, in the order in which one helps the next."""
 
 import dagster as dg
 
@@ -8,25 +8,83 @@ from pipelines.defs.specs import OWNERS
 from storage import clock
 
 GROUP = "housekeeping"
+STEPS = ("retention", "fold", "compaction", "checkpoints", "vacuum")
 
 
 @dg.asset(
     group_name=GROUP,
-    kinds={"deltalake"},
     owners=list(OWNERS),
     tags={"layer": GROUP},
+    kinds={"deltalake"},
     deps=[EVENTS.name, FILES.name, USAGE.name],
-    description="Housekeeping, once a day: raw events past their retention are let go, small files "
-    "of the tables are brought together, files that no reader needs any more are deleted.",
+    description="Raw events and landed objects past their retention are let go, by whole landing days; "
+    "what was made of them stays.",
 )
-def maintenance() -> dg.MaterializeResult:
-    """Look after every table of the lake."""
-    report = maintain.maintain(settings.config(), clock.now())
+def retention() -> dg.MaterializeResult:
+    """Let go of whole landing days, counted in landing hours."""
+    days, objects = maintain.expire(settings.config(), clock.now())
     return dg.MaterializeResult(
-        metadata={
-            "expired_days": len(report.expired_days),
-            "expired_objects": report.expired_objects,
-            "files_compacted": sum(report.files_compacted.values()),
-            "files_vacuumed": sum(report.files_vacuumed.values()),
-        }
+        metadata={"expired_days": len(days), "expired_objects": objects, "days": days}
     )
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=list(OWNERS),
+    tags={"layer": GROUP},
+    kinds={"deltalake", "polars"},
+    deps=[retention],
+    description="Landing days that ended 48 hours ago become part of the buckets of file_state and "
+    "file_user, so that a refresh reads few files.",
+)
+def fold() -> dg.MaterializeResult:
+    """Fold bucket by bucket, by the runner of the config."""
+    found = maintain.fold_states(settings.config(), clock.now())
+    return dg.MaterializeResult(metadata={f"days/{name}": days for name, days in found.items()})
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=list(OWNERS),
+    tags={"layer": GROUP},
+    kinds={"deltalake"},
+    deps=[fold],
+    description="Small files of the tables are brought together, so that readers open few of them.",
+)
+def compaction() -> dg.MaterializeResult:
+    """Compact every table that is not laid out for its readers."""
+    found = maintain.compact(settings.config())
+    return dg.MaterializeResult(metadata=_counted("files_compacted", found))
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=list(OWNERS),
+    tags={"layer": GROUP},
+    kinds={"deltalake"},
+    deps=[compaction],
+    description="The log of every table is written as one file, so that a table opens at once.",
+)
+def checkpoints() -> dg.MaterializeResult:
+    """Checkpoint every table."""
+    found = maintain.checkpoint(settings.config())
+    return dg.MaterializeResult(metadata={"tables": len(found)})
+
+
+@dg.asset(
+    group_name=GROUP,
+    owners=list(OWNERS),
+    tags={"layer": GROUP},
+    kinds={"deltalake"},
+    deps=[checkpoints],
+    description="Files that no reader of the last seven days or of the published results needs are "
+    "deleted, those of killed workers too.",
+)
+def vacuum() -> dg.MaterializeResult:
+    """Vacuum every table; published versions stay."""
+    found = maintain.vacuum(settings.config())
+    return dg.MaterializeResult(metadata=_counted("files_vacuumed", found))
+
+
+def _counted(name: str, found: dict[str, int]) -> dict[str, int]:
+    return {name: sum(found.values())} | {f"{name}/{t}": n for t, n in found.items() if n}

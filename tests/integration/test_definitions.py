@@ -18,7 +18,7 @@ LAYERS = {
     "telemetry": {"events", "quarantine", "ledger"},
     "inventory": {"files", "file_changes", "listings"},
     "reports": {"access_daily", "stale_index", "usage", "growth", "quota_status", "backends"},
-    "housekeeping": {"maintenance"},
+    "housekeeping": {"retention", "fold", "compaction", "checkpoints", "vacuum"},
 }
 CHECKS = {
     ("files", "listed"), ("files", "removals_not_held"), ("quarantine", "few_lines_refused"),
@@ -30,7 +30,8 @@ AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 @pytest.fixture(scope="module")
 def assets() -> list[dg.AssetsDefinition]:
     return [
-        ingest.ingest_hours, crawl.crawl_backend, results.refresh_results, maintenance.maintenance,
+        ingest.ingest_hours, crawl.crawl_backend, results.refresh_results,
+        *(getattr(maintenance, name) for name in maintenance.STEPS),
     ]  # fmt: skip
 
 

@@ -70,3 +70,52 @@ def test_vacuum_keeps_what_the_published_results_need(home):
 
     assert count(lake, STALE_INDEX) == 0
     assert home.run(*question).out == before
+
+
+def test_the_steps_of_maintenance_are_assets(new_home, monkeypatch):
+    """The job of the Dagster UI runs all five in their order; the layout of the index stays."""
+    import dagster as dg
+
+    from lake import index, state
+    from lake.schemas import FILE_STATE
+    from pipelines import settings
+    from pipelines.defs import maintenance
+    from pipelines.defs.automation import MAINTENANCE_JOB
+
+    home = new_home()
+    for number in range(6):
+        (home.root() / f"f{number}").write_bytes(b"x" * number)
+    home.run("crawl")
+    old = dt.datetime.now(dt.UTC) - dt.timedelta(days=9)
+    hour = f"{old:dt=%Y-%m-%d/hour=%H}"
+    home.land(f"{hour}/node=n/a.jsonl", event(old.isoformat(), "f1"))
+    ingest(home.lake, str(home.landing), Window(dt.datetime.now(dt.UTC), dt.timedelta(days=400)))
+    for name, value in (("TOP_ROWS", 2), ("CLASS_ROWS", 2)):
+        monkeypatch.setattr(index, name, value)
+    monkeypatch.setattr(state, "FOLD_SHARE", 9.0)
+    refresh(home.config, now=old + dt.timedelta(days=1))
+    refresh(home.config, now=dt.datetime.now(dt.UTC))
+    laid_out = home.lake.parts(STALE_INDEX)
+    assert len(laid_out) == 3
+    orphan = home.folder / "lake" / "stale_index" / "left-by-a-killed-worker.parquet"
+    orphan.write_bytes(b"")
+    settings.use(str(home.file))
+    steps = [getattr(maintenance, name) for name in maintenance.STEPS]
+    job = dg.Definitions(assets=steps, jobs=[MAINTENANCE_JOB])
+    with dg.instance_for_test() as instance:
+        done = job.resolve_job_def(MAINTENANCE_JOB.name).execute_in_process(instance=instance)
+    assert [
+        str(e.asset_key and e.asset_key.path[-1]) for e in done.get_asset_materialization_events()
+    ] == [
+        "retention",
+        "fold",
+        "compaction",
+        "checkpoints",
+        "vacuum",
+    ]
+    assert {p.partition["landing_day"] for p in home.lake.parts(FILE_STATE)} == {"base"}
+    assert [p.uri for p in home.lake.parts(STALE_INDEX)] == [p.uri for p in laid_out]
+    assert (home.folder / "lake/events/_delta_log/_last_checkpoint").exists()
+    assert orphan.exists()  # it is young: its worker may still commit it
+    home.lake.vacuum(STALE_INDEX, 0)
+    assert not orphan.exists()
