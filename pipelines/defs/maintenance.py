@@ -17,8 +17,8 @@ STEPS = ("retention", "fold", "compaction", "checkpoints", "vacuum")
     tags={"layer": GROUP},
     kinds={"deltalake"},
     deps=[EVENTS.name, FILES.name, USAGE.name],
-    description="Raw events and landed objects past their retention are let go, by whole landing days; "
-    "what was made of them stays.",
+    description="Raw events and landed objects past their retention are let go, by whole landing "
+    "days; what was made of them stays.",
 )
 def retention() -> dg.MaterializeResult:
     """Let go of whole landing days, counted in landing hours."""
