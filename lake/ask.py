@@ -13,7 +13,7 @@ from lake.cursor import Key
 from lake.largest import behind, page
 from lake.metrics import diff
 from lake.metrics.access import coverage
-from lake.metrics.ledger import by_node_and_hour
+from lake.metrics.ledger import broken_hours, by_node_and_hour
 from lake.metrics.ownership import below, prefix_rules
 from lake.metrics.span import AGES
 from lake.metrics.usage import prefix
@@ -61,7 +61,9 @@ class Ask:
         else:
             how = {"after": after, "min_size_bytes": min_size}
             kept = page(self._read, self._index_version, where, limit, **how)
-        cover = coverage(self._read.scan(AGENTS), self._as_of, window or results.COVERAGE_WINDOW)
+        broken = broken_hours(self._read.scan(LEDGER))
+        window = window or results.COVERAGE_WINDOW
+        cover = coverage(self._read.scan(AGENTS), self._as_of, window, broken)
         return rows(kept.join(cover, on="backend", how="left", maintain_order="left"))
 
     def stale_total(self, days: int, min_size: int, backend: str) -> Row:

@@ -7,6 +7,7 @@ nobody; vacuum removes it.
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 import os
 import uuid
@@ -31,6 +32,20 @@ ROW_GROUP_ROWS = 65_536
 ZSTD_LEVEL = 3
 SINGLE = {"line", "seq", "ts", "ts_open"}
 _ORDERED = (pl.Int64, pl.Float64, pl.Date, pl.Datetime, pl.String)
+
+
+class _Remote(io.RawIOBase):
+    """An upload as pyarrow wants a file: what ends the upload is its own block, not a close."""
+
+    def __init__(self, upload: Any) -> None:
+        self._upload = upload
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._upload.write(bytes(data))
+        return len(data)
 
 
 @dataclass
@@ -141,7 +156,7 @@ def _target(store: Any, path: str) -> Iterator[Any]:
     """A file to write to; on a local disk it outlives a power cut once the block has ended."""
     if not isinstance(store, LocalStore):
         with obstore.open_writer(store, path) as remote:
-            yield remote
+            yield _Remote(remote)
         return
     place = Path(str(store.prefix)) / path
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -136,7 +136,7 @@ def backends(world: World, policy: Policy, owned: pl.DataFrame) -> pl.DataFrame:
         .join(latest.select("backend", "state"), left_on="name", right_on="backend", how="left")
         .join(counted, left_on="name", right_on="backend", how="left")
         .join(
-            coverage(world.agents, world.as_of, COVERAGE_WINDOW),
+            coverage(world.agents, world.as_of, COVERAGE_WINDOW, world.broken),
             left_on="name", right_on="backend", how="left",
         )
         .with_columns(

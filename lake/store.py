@@ -34,6 +34,7 @@ from storage.objectstore import first_line
 from storage.options import delta_options
 
 TRIES = 12
+LOST_TRIES = 4
 CHECKPOINT_EVERY = "20"
 REFRESH = "refresh"
 KEPT_HANDLES = 64
@@ -272,17 +273,29 @@ class Lake:
 
     def create(self, table: Table, more: Mapping[str, str] | None = None) -> None:
         """Make an empty table where there is none; `more` is kept with it."""
-        if self.open(table) is None:
-            DeltaTable.create(
-                self.uri(table),
-                schema=Schema.from_arrow(table.schema),  # pyright: ignore[reportArgumentType]
-                mode="ignore",
-                partition_by=list(table.partition_by) or None,
-                configuration={"delta.checkpointInterval": CHECKPOINT_EVERY, **(more or {})},
-                raise_if_key_not_exists=False,
-                description=table.doc,
-                storage_options=self._options,
-            )
+        for attempt in range(LOST_TRIES):
+            if self.open(table) is not None:
+                return
+            try:
+                self._create(table, more or {})
+            except OSError as error:  # the connection broke: it may be there
+                if attempt == LOST_TRIES - 1:
+                    raise LakeError(
+                        f"table {table.name} at {self.uri(table)} cannot be made: "
+                        f"{first_line(error)}."
+                    ) from error
+
+    def _create(self, table: Table, more: Mapping[str, str]) -> None:
+        DeltaTable.create(
+            self.uri(table),
+            schema=Schema.from_arrow(table.schema),  # pyright: ignore[reportArgumentType]
+            mode="ignore",
+            partition_by=list(table.partition_by) or None,
+            configuration={"delta.checkpointInterval": CHECKPOINT_EVERY, **more},
+            raise_if_key_not_exists=False,
+            description=table.doc,
+            storage_options=self._options,
+        )
 
     def _write(self, table: Table, frame: pl.DataFrame, app: App | None, **how: Any) -> bool:
         rows = validated(table, frame)
@@ -309,11 +322,13 @@ class Lake:
                 return attempt > 0
             try:
                 once(handle)
-            except CommitFailedError as error:
-                if attempt == TRIES - 1:
+            except (CommitFailedError, OSError) as error:
+                # A broken connection may have committed: only an application transaction tells.
+                tries = TRIES if isinstance(error, CommitFailedError) else LOST_TRIES
+                if attempt >= tries - 1 or (tries == LOST_TRIES and not apps):
                     raise LakeError(
-                        f"table {table.name}: {TRIES} commits lost to other writers: "
-                        f"{first_line(error)}."
+                        f"table {table.name} at {self.uri(table)}: not written after "
+                        f"{attempt + 1} tries: {first_line(error)}."
                     ) from error
                 time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))
             else:

@@ -11,10 +11,11 @@ from lake import compute, control, index
 from lake.compute import Whole
 from lake.metrics.access import daily
 from lake.metrics.index import replay
+from lake.metrics.ledger import broken_hours
 from lake.metrics.ownership import UNASSIGNED, Rule, prefix_rules
 from lake.metrics.span import Context
 from lake.runner import INLINE, Runner
-from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, FILE_CHANGES, FILES, LISTINGS
+from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, FILE_CHANGES, FILES, LEDGER, LISTINGS
 from lake.store import Lake
 from lake.work import Work, workplace
 from storage.config import Config
@@ -52,6 +53,8 @@ class World:
     files: pl.LazyFrame
     access: pl.LazyFrame
     agents: pl.LazyFrame
+    broken: pl.LazyFrame
+    """node, hour: landing hours with a gap in what arrived."""
     listings: pl.LazyFrame
     changes: pl.LazyFrame
     members: pl.DataFrame
@@ -84,6 +87,7 @@ def at(lake: Lake, rules: Policy, as_of: dt.datetime) -> World:
         files=_files(lake, changes, replayed),
         access=_access(lake, as_of),
         agents=lake.scan(AGENTS),
+        broken=broken_hours(lake.scan(LEDGER)),
         listings=listings,
         changes=changes,
         members=control.memberships(lake, as_of),

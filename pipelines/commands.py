@@ -12,12 +12,14 @@ from pipelines import importing, settings
 from pipelines.ingest import SKEWED, Window, imported_prefixes, ledger, pending_hours
 from storage import clock
 from storage.config import Config
-from storage.errors import LakeError, UsageError, WarpdriveError
+from storage.errors import BackendError, LakeError, UsageError, WarpdriveError
 from storage.landing import hour_of
 from storage.objectstore import open_store
 from storage.units import MAX_DAYS, format_size, parse_instant
 
 WATCH_SECONDS = 15
+WHOLE_SECONDS = 3600
+LOOK_BACK = dt.timedelta(hours=48)
 Row = dict[str, Any]
 
 
@@ -27,10 +29,18 @@ def ingest(config: Config, paths: Sequence[str]) -> str:
     hours = _pending(config)
     if not hours:
         return f"{landed}Nothing new has landed."
+    return landed + _ingested(config, hours)
+
+
+def _ingested(config: Config, hours: Sequence[str]) -> str:
     found = _runs(config).ingest(config, hours, replace=False)
+    lag = found.get("ingest_lag_seconds")
+    unread = f", {found['unread']} objects could not be read yet" if found["unread"] else ""
+    skewed = f", {found['skewed']} objects from a wrong clock" if found["skewed"] else ""
     return (
-        f"{landed}Ingested {found['new_rows']} events from {found['objects']} objects "
-        f"({found['quarantined']} lines quarantined, {found['duplicates']} duplicates)."
+        f"Ingested {found['new_rows']} events from {found['objects']} objects "
+        f"({found['quarantined']} lines quarantined, {found['duplicates']} duplicates"
+        f"{skewed}{unread})" + (f", up to {lag:.0f} s after the event." if lag is not None else ".")
     )
 
 
@@ -99,14 +109,22 @@ def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool) -> str:
 
 
 def watch(config: Config, say: Callable[[str], None]) -> None:
-    """Ingest what lands and refresh, until interrupted."""
+    """Ingest what lands and refresh, until interrupted.
+
+    The last days are looked at all the time, the whole landing zone now and then. What is away
+    for a moment (a store, another ingest) is said and tried again.
+    """
+    whole_at = time.monotonic()
     while True:
         time.sleep(WATCH_SECONDS)
+        whole = time.monotonic() - whole_at > WHOLE_SECONDS
+        whole_at = time.monotonic() if whole else whole_at
         try:
-            if _pending(config):
-                say(ingest(config, ()))
+            since = None if whole else clock.now() - LOOK_BACK
+            if hours := _pending(config, since):
+                say(_ingested(config, hours))
                 say(refresh(config, None, rebuild=False))
-        except LakeError as error:  # busy: the other one does the work
+        except (LakeError, BackendError) as error:
             say(str(error))
 
 
@@ -116,9 +134,9 @@ def _known(config: Config) -> set[str]:
     return {*rows["hour"].to_list(), *_pending(config)}
 
 
-def _pending(config: Config) -> list[str]:
+def _pending(config: Config, since: dt.datetime | None = None) -> list[str]:
     window = Window(clock.now(), config.lake.retention)
-    hours = pending_hours(Lake(config.lake.root), config.telemetry.landing, window)
+    hours = pending_hours(Lake(config.lake.root), config.telemetry.landing, window, since)
     return sorted(hours - {SKEWED}) or ([hour_of(window.now)] if hours else [])
 
 

@@ -40,6 +40,8 @@ class IngestReport:
     hours: set[str] = field(default_factory=set)
     skewed: int = 0
     """Objects whose names claim an hour that cannot be."""
+    lag_seconds: float | None = None
+    """From the last event of an object to now, for the slowest agent's object of this run."""
     unread: dict[str, str] = field(default_factory=dict)
     """Objects that could not be read, and why; they are taken up by the next ingest."""
 
@@ -52,6 +54,9 @@ class IngestReport:
         for name in ("events", "quarantined", "bytes_read"):
             setattr(self, name, getattr(self, name) + row[name])
         if row["last_event_at"] is not None:
+            if row["boot"]:
+                lag = (row["ingested_at"] - row["last_event_at"]).total_seconds()
+                self.lag_seconds = max(self.lag_seconds or lag, lag)
             self.last_event_at = max(self.last_event_at or row["last_event_at"],
                                      row["last_event_at"])  # fmt: skip
 

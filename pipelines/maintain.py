@@ -15,7 +15,9 @@ from lake.lease import held
 from lake.runner import runner_of
 from lake.schemas import EVENTS, QUARANTINE, TABLES
 from lake.store import Lake
+from pipelines.candidates import Window
 from pipelines.fold import fold, landing_day
+from pipelines.reingest import seal
 from storage.config import Config
 from storage.landing import parse_name
 from storage.objectstore import listed, open_store
@@ -30,6 +32,7 @@ class MaintenanceReport:
 
     expired_days: list[str] = field(default_factory=list)
     expired_objects: int = 0
+    sealed_hours: list[str] = field(default_factory=list)
     days_folded: dict[str, int] = field(default_factory=dict)
     files_compacted: dict[str, int] = field(default_factory=dict)
     checkpoints: list[str] = field(default_factory=list)
@@ -40,6 +43,7 @@ def maintain(config: Config, now: dt.datetime) -> MaintenanceReport:
     """Everything that keeps the lake small, in the order in which one helps the next."""
     report = MaintenanceReport()
     report.expired_days, report.expired_objects = expire(config, now)
+    report.sealed_hours = seal_hours(config, now)
     report.days_folded = fold_states(config, now)
     report.files_compacted = compact(config)
     report.checkpoints = checkpoint(config)
@@ -57,6 +61,13 @@ def expire(config: Config, now: dt.datetime) -> tuple[list[str], int]:
     with _quiet(lake):
         days = _expire(lake, first_kept)
         return days, _expire_objects(config.telemetry.landing, first_kept)
+
+
+def seal_hours(config: Config, now: dt.datetime) -> list[str]:
+    """Sort and bring together the landing hours that are over and have moved since; which."""
+    lake = Lake(config.lake.root)
+    with held(lake.root, "ingest", LEASE_WAIT_SECONDS):
+        return seal(lake, Window(now, config.lake.retention))
 
 
 def fold_states(config: Config, now: dt.datetime) -> dict[str, int]:

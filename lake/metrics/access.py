@@ -85,15 +85,23 @@ def accesses(access: pl.LazyFrame) -> pl.LazyFrame:
     return access.filter(happened, pl.col("user") != "", pl.col("backend") != "")
 
 
-def coverage(agents: pl.LazyFrame, as_of: dt.datetime, window: dt.timedelta) -> pl.DataFrame:
-    """Share of node-hours with unbroken heartbeats, per backend.
+def coverage(
+    agents: pl.LazyFrame,
+    as_of: dt.datetime,
+    window: dt.timedelta,
+    broken: pl.LazyFrame | None = None,
+) -> pl.DataFrame:
+    """Share of node-hours with unbroken heartbeats and no gap in seq, per backend.
 
     Columns backend, coverage (0…1). Counted over `window` up to `as_of`, for the nodes that
     mounted the backend within seven days before it; a backend without such a node has no row.
+    `broken`: node, hour of landing hours with a gap.
     """
     hour = (pl.col("hour") + ":00").str.to_datetime(
         "%Y-%m-%dT%H:%M", time_unit="us", time_zone="UTC"
     )
+    nowhere = pl.LazyFrame(schema={"node": pl.String, "hour": pl.String})
+    gaps = (nowhere if broken is None else broken).with_columns(gap=pl.lit(value=True))
     seen = (
         agents.with_columns(at=hour)
         .filter(pl.col("at") <= as_of, pl.col("at") > as_of - window)
@@ -106,9 +114,10 @@ def coverage(agents: pl.LazyFrame, as_of: dt.datetime, window: dt.timedelta) -> 
         seen.join(recent, on=["backend", "node"], how="semi")
         .group_by("backend", "node", "hour")
         .agg(beats=pl.col("heartbeats").sum())
+        .join(gaps, on=["node", "hour"], how="left")
         .group_by("backend")
         .agg(
-            whole=(pl.col("beats") >= UNBROKEN).sum(),
+            whole=((pl.col("beats") >= UNBROKEN) & pl.col("gap").is_null()).sum(),
             nodes=pl.col("node").n_unique(),
         )
         .select("backend", coverage=(pl.col("whole") / (pl.col("nodes") * hours)).clip(0, 1))

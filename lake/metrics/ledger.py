@@ -41,6 +41,18 @@ def by_node_and_hour(ledger: pl.LazyFrame, agents: pl.LazyFrame) -> pl.LazyFrame
     )
 
 
+def latest(ledger: pl.LazyFrame) -> pl.LazyFrame:
+    """The latest row of each object, of all rows of the ledger."""
+    return ledger.sort("batch", "ingested_at").group_by("object").last()
+
+
+def broken_hours(ledger: pl.LazyFrame) -> pl.LazyFrame:
+    """node, hour: landing hours before whose objects sequence numbers are missing."""
+    objects = latest(ledger).filter(pl.col("state") == "ingested")
+    found = _gaps(objects).filter(pl.col("gaps") > 0)
+    return objects.join(found, on="object", how="semi").select("node", "hour").unique()
+
+
 def _gaps(objects: pl.LazyFrame) -> pl.LazyFrame:
     """object, gaps: numbers missing between it and the object before; a boot begins with 1."""
     before = pl.col("last_seq").shift(1).over("node", "boot", order_by="first_seq").fill_null(0)

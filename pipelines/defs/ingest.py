@@ -1,5 +1,7 @@
 """Telemetry: from the landing zone to `events`, exactly once."""
 
+from typing import Any
+
 import dagster as dg
 from pydantic import Field
 
@@ -11,6 +13,8 @@ from pipelines.defs.specs import spec
 from storage import clock
 
 GROUP = "telemetry"
+CLOCKS = "clocks_agree"
+ALL_READ = "all_read"
 FEW_REFUSED = "few_lines_refused"
 MAX_REFUSED = 0.01
 
@@ -50,7 +54,15 @@ class IngestConfig(dg.Config):
         dg.AssetCheckSpec(
             FEW_REFUSED, asset=QUARANTINE.name,
             description=f"At most {MAX_REFUSED:.0%} of the lines of a run are refused.",
-        )
+        ),
+        dg.AssetCheckSpec(
+            CLOCKS, asset=LEDGER.name,
+            description="No object is named for an hour past retention or ahead of the clock.",
+        ),
+        dg.AssetCheckSpec(
+            ALL_READ, asset=LEDGER.name,
+            description="Every object that was to be ingested could be read.",
+        ),
     ],
 )  # fmt: skip
 def ingest_hours(context: dg.AssetExecutionContext, config: IngestConfig):  # noqa: ANN201
@@ -62,14 +74,18 @@ def ingest_hours(context: dg.AssetExecutionContext, config: IngestConfig):  # no
     hours = [*named, ingest.SKEWED]
     work = ingest.reingest if config.replace else ingest.ingest
     report = work(lake, found.telemetry.landing, window, hours)
-    metadata = {
+    metadata: dict[str, Any] = {
         "objects": report.objects,
         "duplicates": report.duplicates,
         "bytes_read": report.bytes_read,
         "new_rows": report.events,
         "quarantined": report.quarantined,
         "hours": len(report.hours),
+        "skewed": report.skewed,
+        "unread": len(report.unread),
     }
+    if report.lag_seconds is not None:
+        metadata["ingest_lag_seconds"] = report.lag_seconds
     rows = {EVENTS.name: report.events, QUARANTINE.name: report.quarantined,
             LEDGER.name: report.objects}  # fmt: skip
     for table in (EVENTS, QUARANTINE, LEDGER):
@@ -83,4 +99,12 @@ def ingest_hours(context: dg.AssetExecutionContext, config: IngestConfig):  # no
         asset_key=QUARANTINE.name, check_name=FEW_REFUSED, passed=share <= MAX_REFUSED,
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"refused_share": share, "refused": report.quarantined, "lines": lines},
+    )  # fmt: skip
+    yield dg.AssetCheckResult(
+        asset_key=LEDGER.name, check_name=CLOCKS, passed=not report.skewed,
+        severity=dg.AssetCheckSeverity.WARN, metadata={"objects": report.skewed},
+    )  # fmt: skip
+    yield dg.AssetCheckResult(
+        asset_key=LEDGER.name, check_name=ALL_READ, passed=not report.unread,
+        severity=dg.AssetCheckSeverity.WARN, metadata={"why": report.unread},
     )  # fmt: skip

@@ -18,13 +18,19 @@ STEPS = ("retention", "fold", "compaction", "checkpoints", "vacuum")
     kinds={"deltalake"},
     deps=[EVENTS.name, FILES.name, USAGE.name],
     description="Raw events and landed objects past their retention are let go, by whole landing "
-    "days; what was made of them stays.",
+    "days; what was made of them stays. Landing hours that are over are sealed: sorted, in few files.",
 )
 def retention() -> dg.MaterializeResult:
     """Let go of whole landing days, counted in landing hours."""
     days, objects = maintain.expire(settings.config(), clock.now())
+    sealed = maintain.seal_hours(settings.config(), clock.now())
     return dg.MaterializeResult(
-        metadata={"expired_days": len(days), "expired_objects": objects, "days": days}
+        metadata={
+            "expired_days": len(days),
+            "expired_objects": objects,
+            "days": days,
+            "sealed_hours": len(sealed),
+        }  # fmt: skip
     )
 
 

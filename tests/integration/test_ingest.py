@@ -172,63 +172,6 @@ def test_an_hour_that_cannot_be_is_skewed(home, hour):
     assert home.lake.scan(EVENTS).collect()["hour"].to_list() == [ingest.SKEWED]
 
 
-class CrashError(Exception):
-    """The process dies here."""
-
-
-@pytest.fixture
-def crash_at(monkeypatch):
-    """Let the n-th write of the lake raise, before or after it is committed."""
-
-    def arm(point, when, methods=("commit", "append", "delete", "replace")):
-        seen = [0]
-
-        def wrap(real):
-            def write(self, *args, **how):
-                seen[0] += 1
-                if seen[0] == point and when == "before":
-                    raise CrashError
-                found = real(self, *args, **how)
-                if seen[0] == point and when == "after":
-                    raise CrashError
-                return found
-
-            return write
-
-        for name in methods:
-            monkeypatch.setattr(Lake, name, wrap(getattr(Lake, name)))
-
-    yield arm
-    monkeypatch.undo()
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("point", [1, 2, 3, 4, 5])
-def test_a_crash_between_commits_loses_and_doubles_nothing(
-    home, monkeypatch, crash_at, point, when
-):
-    """Quarantine, events, ledger: wherever it stops, the next ingest makes it whole.
-
-    The batch also takes the place of a loser, whose rows are removed first (points 1 and 2).
-    """
-    loser = segment(home, ["a", "b"])
-    run(home)
-    winner = segment(home, ["a", "b"], hour=EARLIER)
-    home.land("other.jsonl", raw=json.dumps(event("c")).encode() + b"\nbad\n")
-    with monkeypatch.context():
-        crash_at(point, when)
-        with pytest.raises(CrashError):
-            run(home)
-    monkeypatch.undo()
-    run(home)
-    assert paths(home) == ["a", "b", "c"]
-    assert [row["object"] for row in quarantined(home)] == ["other.jsonl"]
-    assert states(home) == {
-        loser: ("duplicate", winner), winner: ("ingested", ""), "other.jsonl": ("ingested", "")
-    }  # fmt: skip
-    assert run(home).objects == 0
-
-
 def _ingest_in_child(root, landing, start):
     start.wait()
     ingest.ingest(Lake(root), landing, ingest.Window(clock.now(), dt.timedelta(days=400)))
@@ -393,3 +336,132 @@ def test_ledger_sums_are_those_of_the_tables(home):
     assert counted["events"].sum() == events["len"].sum()
     assert counted["quarantined"].sum() == refused["len"].sum()
     assert home.lake.scan(LEDGER).collect().height == 2
+
+
+def test_an_hour_that_is_over_is_sealed_once_and_again_when_something_late_arrives(home):
+    """Sorted, in one file, with the same rows; a second sealing has nothing to do."""
+    from pipelines.reingest import seal
+
+    later = ingest.Window(NOW + dt.timedelta(hours=12), WINDOW.retention)
+    for first, names in ((1, ["c", "b"]), (3, ["a"])):
+        segment(home, names, first=first)
+        run(home)
+    assert len(home.lake.parts(EVENTS)) == 2
+    assert seal(home.lake, WINDOW) == []  # its stragglers have their time
+    assert seal(home.lake, later) == [HOUR]
+    assert home.lake.scan(EVENTS).collect()["path"].to_list() == ["a", "b", "c"]
+    assert len(home.lake.parts(EVENTS)) == 1
+    assert seal(home.lake, later) == []
+    segment(home, ["0"], first=4)
+    run(home)
+    assert seal(home.lake, later) == [HOUR]
+    assert home.lake.scan(EVENTS).collect()["path"].to_list() == ["0", "a", "b", "c"]
+
+
+def test_an_hour_larger_than_what_is_sorted_at_a_time_is_sealed_in_order(home, monkeypatch):
+    """Files follow each other without overlap."""
+    from pipelines import reingest
+
+    monkeypatch.setattr(reingest, "SORT_ROWS", 10)
+    names = [f"p{number:03d}" for number in range(47)]
+    segment(home, names[::-1])
+    run(home)
+    later = ingest.Window(NOW + dt.timedelta(hours=12), WINDOW.retention)
+    assert reingest.seal(home.lake, later) == [HOUR]
+    assert paths(home) == names
+    assert len(home.lake.parts(EVENTS)) > 3
+
+
+def test_an_hour_with_fewer_rows_than_its_ledger_counts_is_not_sealed(home, caplog):
+    """The object is named; the rows stay."""
+    from pipelines.reingest import seal
+
+    name = segment(home, ["a", "b"])
+    run(home)
+    home.lake.delete(EVENTS, {"path": "a"})
+    later = ingest.Window(NOW + dt.timedelta(hours=12), WINDOW.retention)
+    assert seal(home.lake, later) == []
+    assert name in caplog.text
+    assert paths(home) == ["b"]
+
+
+def test_when_a_winner_is_rewritten_its_loser_counts(home):
+    """The loser still holds what the winner held."""
+    home.land("a.jsonl", event("x"))
+    home.land("b.jsonl", event("x"))
+    run(home)
+    assert states(home)["b.jsonl"] == ("duplicate", "a.jsonl")
+    home.land("a.jsonl", event("other"))
+    run(home)
+    assert paths(home) == ["other", "x"]
+    assert states(home)["b.jsonl"] == ("ingested", "")
+
+
+def test_an_object_that_cannot_be_read_holds_up_no_other(home, monkeypatch):
+    """It waits for the next ingest; nothing of it is in the ledger."""
+    from pipelines import reading
+
+    segment(home, ["a"])
+    segment(home, ["b"], first=2)
+    real = reading._local
+
+    def failing(path):
+        if "-1-1" in path.name:
+            raise PermissionError(13, "denied")
+        yield from real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, "_local", failing)
+        report = run(home)
+    assert len(report.unread) == 1
+    assert paths(home) == ["b"]
+    run(home)
+    assert paths(home) == ["a", "b"]
+
+
+def test_an_object_too_large_to_be_held_is_read_in_pieces(home, monkeypatch):
+    """Same rows, numbers and refusals; a line without an end is refused with its size."""
+    from pipelines import batch, reading
+
+    body = b"".join(line(f"p{n}").encode() for n in range(2000))
+    long = b'{"path":"' + b"x" * 9_000_000 + b'"}\n'
+    data = body + b"bad\n" + long + body + b"bad again"
+    home.land("large.jsonl.gz", raw=gzip.compress(data))
+    home.land("twin.jsonl", raw=data)
+    home.land("torn.jsonl.gz", raw=gzip.compress(body + b"torn\n")[:-9])
+    monkeypatch.setattr(batch, "HELD_BYTES", 1000)
+    monkeypatch.setattr(reading, "CHUNK_BYTES", 10_000)
+    run(home)
+    rows = home.lake.scan(EVENTS).sort("line").collect()
+    assert rows["line"].to_list() == [*range(1, 2001), *range(2003, 4003)]
+    assert rows["path"].to_list() == [f"p{n}" for n in range(2000)] * 2
+    found = [(row["object"], row["line"], row["reason"][:30]) for row in quarantined(home)]
+    assert [(name, number) for name, number, _ in found] == [
+        ("large.jsonl.gz", 2001), ("large.jsonl.gz", 2002), ("large.jsonl.gz", 4003),
+        ("torn.jsonl.gz", 0),
+    ]  # fmt: skip
+    assert found[1][2].startswith(f"line of {len(long) - 1} bytes")
+    assert states(home)["twin.jsonl"] == ("duplicate", "large.jsonl.gz")
+
+
+def test_a_gap_in_what_arrived_breaks_its_hour():
+    """Coverage counts hours with unbroken heartbeats and every sequence number."""
+    from lake.metrics.access import coverage
+    from lake.metrics.ledger import broken_hours
+    from lake.schemas import AGENTS
+
+    at = dt.datetime(2026, 11, 20, 2, tzinfo=dt.UTC)
+    beats = [
+        ("2026-11-20", f"2026-11-20T{hour:02d}", "n", BOOT, 60, 100, 0, ["data"]) for hour in (1, 2)
+    ]
+    agents = pl.LazyFrame(beats, schema=AGENTS.schema, orient="row")
+    rows = [
+        (f"o{first}", f"2026-11-20T{hour:02d}", 1, "ingested", "", "n", BOOT, first, last, 1, 1, 0,
+         0, 1, "x", at, at, at)
+        for hour, first, last in ((1, 1, 50), (2, 52, 100))
+    ]  # fmt: skip
+    broken = broken_hours(pl.LazyFrame(rows, schema=LEDGER.schema, orient="row"))
+    assert broken.collect().rows() == [("n", "2026-11-20T02")]
+    window = dt.timedelta(hours=2)
+    assert coverage(agents, at, window).rows() == [("data", 1.0)]
+    assert coverage(agents, at, window, broken).rows() == [("data", 0.5)]
