@@ -30,10 +30,11 @@ Params = Mapping[str, Any]
 class ServerError(WarpdriveError):
     """The server refused or failed."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *, usage: bool) -> None:
+        """`usage`: what the user named or wrote is wrong."""
         super().__init__(message)
         self.status = status
-        self.exit_code = 2 if status in (400, 422) else 1
+        self.exit_code = 2 if usage else 1
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -105,15 +106,19 @@ class Server:
         try:
             told = json.loads(text)["error"]
             message = " ".join(filter(None, (told["message"], told.get("hint"))))
+            # A quota, a member, a rule that was named is not there; a path is another matter.
+            unnamed = error.code == 404 and "page not found" not in told["message"]
         except (ValueError, TypeError, KeyError):  # the Go version answers in plain text
+            unnamed = False
             message = text.strip().splitlines()[0] if text.strip() else str(error.reason)
         if error.code == 401:
             message += f" Set {TOKEN} to a token of this server."
         if 300 <= error.code < 400:
             message = "it redirects elsewhere, which is not followed: name the server itself."
         return ServerError(
-            error.code, f"--server '{self.url}' answers {error.code}: {message[:MAX_MESSAGE]}"
-        )
+            error.code, f"--server '{self.url}' answers {error.code}: {message[:MAX_MESSAGE]}",
+            usage=error.code in (400, 422) or unnamed,
+        )  # fmt: skip
 
 
 def _checked(url: str) -> urllib.parse.SplitResult:
