@@ -25,7 +25,7 @@ from storage.config import Config
 log = logging.getLogger("warpdrive.api")
 FRESH_SECONDS = 15.0
 IDLE_SECONDS = 120.0
-STOP_SECONDS = 3.0
+STOP_SECONDS = 0.8
 Row = dict[str, Any]
 
 

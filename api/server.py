@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,7 +19,8 @@ from api.protocol import Protocol
 from storage.config import Config
 from storage.errors import ConfigError
 
-STOP_SECONDS = 4
+STOP_SECONDS = 3
+LAST_SECONDS = 4.5
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 log = logging.getLogger("warpdrive.api")
@@ -26,9 +29,23 @@ log = logging.getLogger("warpdrive.api")
 class _Server(uvicorn.Server):
     """uvicorn, whose signals end the loop and not the process."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], Any]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], Any], done: Callable[[], Any]
+    ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._done = done
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop; a question that still runs in a thread does not hold the end up."""
+        super().handle_exit(sig, frame)
+        last = threading.Timer(LAST_SECONDS, self._leave)
+        last.daemon = True
+        last.start()
+
+    def _leave(self) -> None:
+        self._done()
+        os._exit(0)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say that requests are answered, once they are."""
@@ -58,15 +75,19 @@ def listen(host: str, port: int) -> socket.socket:
     return found
 
 
-def run(configs: Mapping[str, Config], sock: socket.socket, ready: Callable[[], Any]) -> None:
-    """Serve until a signal; `ready` is called when requests are answered."""
+def run(
+    configs: Mapping[str, Config], sock: socket.socket, ready: Callable[[], Any],
+    done: Callable[[], Any],
+) -> None:  # fmt: skip
+    """Serve until a signal; `ready` is called when requests are answered, `done` at the end."""
     settings = uvicorn.Config(
         make_app(configs), http=Protocol, ws="none", lifespan="on", log_config=None,
         access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS, proxy_headers=False,
     )  # fmt: skip
-    server = _Server(settings, ready)
+    server = _Server(settings, ready, done)
     with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[sock]))
     if not server.started:
         raise ConfigError("the server did not start: the log says why.")
+    done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -41,5 +42,12 @@ def serve(addr: str, allow_unauthenticated: bool, **o: Any) -> None:
             click.echo(f"Listening: {shown}:{sock.getsockname()[1]}")
             click.echo(f"Backends: {len(config.backends)} configured")
 
-        run(configs, sock, ready)
-    click.echo("Control plane shut down cleanly.")
+        said = []
+
+        def done() -> None:
+            if not said:  # by whoever comes first: the end, or the last moment for it
+                said.append(True)
+                click.echo("Control plane shut down cleanly.")
+                sys.stdout.flush()
+
+        run(configs, sock, ready, done)

@@ -24,7 +24,7 @@ EMPTY_QUESTIONS = ("usage", "usage?group_by=team", "stale", "growth", "quota", "
 def blank(tmp_path_factory):
     """A server that nobody told anything yet, and what it answered."""
     world = World(tmp_path_factory.mktemp("conformance"))
-    world.answers = {question: world.server.get(question) for question in EMPTY_QUESTIONS}
+    world.answers["blank"] = {question: world.server.get(question) for question in EMPTY_QUESTIONS}
     yield world
     world.server.stop()
 

@@ -56,7 +56,7 @@ def test_19_usage_is_descending_with_a_fixed_order_of_equals(world, group_by):
 
 
 def test_20_29_35_an_empty_store_answers_empty_lists(blank):
-    for question, answer in blank.answers.items():
+    for question, answer in blank.answers["blank"].items():
         assert answer.status == 200, question
         if question != "backends":
             assert answer.json == [], question
