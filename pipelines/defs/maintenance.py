@@ -18,7 +18,8 @@ STEPS = ("retention", "fold", "compaction", "checkpoints", "vacuum")
     kinds={"deltalake"},
     deps=[EVENTS.name, FILES.name, USAGE.name],
     description="Raw events and landed objects past their retention are let go, by whole landing "
-    "days; what was made of them stays. Landing hours that are over are sealed: sorted, in few files.",
+    "days; what was made of them stays. Landing hours that are over are sealed: sorted, in few "
+    "files.",
 )
 def retention() -> dg.MaterializeResult:
     """Let go of whole landing days, counted in landing hours."""
@@ -30,7 +31,7 @@ def retention() -> dg.MaterializeResult:
             "expired_objects": objects,
             "days": days,
             "sealed_hours": len(sealed),
-        }  # fmt: skip
+        }
     )
 
 
