@@ -157,7 +157,7 @@ class Reader:
 
     def ledger(self, node: str = "", hours: int = 24) -> list[Row]:
         """Per node and landing hour: events, objects, gaps, duplicates, lateness, drops."""
-        return self._asked("ledger", node, hours)
+        return self._made("ledger", (node, hours))
 
     def diff(self, first: dt.date, last: dt.date, by: str = "team", depth: int = 1) -> list[Row]:
         """What changed from the end of one day to the end of another, and whose it is."""
@@ -169,7 +169,7 @@ class Reader:
 
     def rules(self) -> list[Row]:
         """Every ownership rule with the files and bytes it decides about."""
-        return self._asked("rules")
+        return self._made("rules", ())
 
     def rule_preview(self, backend: str, prefix: str, team: str) -> Row:
         """What a rule would take from other owners, before it is saved."""
@@ -178,7 +178,7 @@ class Reader:
 
     def audit_log(self, limit: int = 100) -> list[Row]:
         """Changes of quotas, teams and rules, newest first; `limit` 0 is no limit."""
-        return self._asked("audit_log", limit)
+        return self._made("audit_log", (limit,))
 
     def known_user(self, user: str) -> bool:
         """Whether telemetry, a team or an owned file names the user."""
@@ -216,7 +216,9 @@ class Reader:
         return self._generation.answers.of(asked, make)
 
     def _made(self, question: str, args: tuple[Any, ...]) -> list[Row]:
-        """As SQL; by the metrics' own code for another as-of or a missing table.
+        """Straight from the tables: rules, the ledger and the audit log change between generations.
+
+        As SQL; by the metrics' own code for another as-of or a missing table.
 
         Where that code is loaded already, as in a server, it finds the top of the index faster.
         """
