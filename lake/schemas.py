@@ -430,6 +430,33 @@ BACKENDS = Table(
         _c("state", TEXT, "state of the latest listing, or never crawled"),
         _c("crawled_at", AT, "snapshot of the latest listing that counts", nullable=True),
         _c("coverage", FLOAT, "share of node-hours of 90 days with telemetry", nullable=True),
+        _c("verified_at", AT, "when the index was last audited against the store", nullable=True),
+        _c("checked", INT, "rows and objects that were compared then", nullable=True),
+        _c("agree", INT, "those that agreed", nullable=True),
+        _c("agreement_low", FLOAT, "lower bound of their share, 95 %", nullable=True),
+        _c("agreement_high", FLOAT, "upper bound of their share, 95 %", nullable=True),
+    ),
+)
+
+VERIFICATIONS = Table(
+    "verifications",
+    "one audit of an index against its store",
+    (
+        _BACKEND,
+        _c("kind", TEXT, "verify (both ways), or report (rows of an inventory report, one way)"),
+        _c("verified_at", AT, "when"),
+        _c("seed", INT, "what the sample was drawn by"),
+        _c("sample", INT, "rows asked for, each way"),
+        _c("index_checked", INT, "rows of the index that the store was asked for"),
+        _c("index_agree", INT, "those that the store has so"),
+        _c("live_checked", INT, "live objects that were looked up in the index"),
+        _c("live_agree", INT, "those that the index has so"),
+        _c("unchecked", INT, "rows that the store could not be asked for"),
+        _c("checked", INT, "both ways together"),
+        _c("agree", INT, "both ways together"),
+        _c("agreement_low", FLOAT, "lower bound of agree / checked, 95 % (Wilson)"),
+        _c("agreement_high", FLOAT, "upper bound of agree / checked, 95 % (Wilson)"),
+        _c("lag_seconds", FLOAT, "age of the listing that was audited", nullable=True),
     ),
 )
 
@@ -527,6 +554,7 @@ TABLES: Final = {
     for table in (
         EVENTS, QUARANTINE, LEDGER, ACCESS_DAILY, FILE_STATE, FILE_USER, ACTIVITY, FILE_READER,
         AGENTS, LISTINGS, FILES, FILE_CHANGES, STALE_INDEX, STALE_ROLLUP, USAGE, GROWTH,
-        QUOTA_STATUS, QUOTA_EVENTS, BACKENDS, TEAMS, QUOTAS, OWNERSHIP_RULES, MARKS, AUDIT_LOG,
+        QUOTA_STATUS, QUOTA_EVENTS, BACKENDS, VERIFICATIONS, TEAMS, QUOTAS,
+        OWNERSHIP_RULES, MARKS, AUDIT_LOG,
     )
 }  # fmt: skip

@@ -83,6 +83,8 @@ class _Progress:
     number: int
     held_at: dt.datetime | None
     newest: dt.datetime | None
+    failures: set[tuple[str, str]] = field(default_factory=set)
+    """Damaged reports that `listings` has already, with what is wrong."""
     changes: list[Pieces] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
@@ -141,10 +143,10 @@ def _listings(lake: Lake, backend: Backend, options: CrawlOptions) -> Iterator[L
         .filter(pl.col("backend") == backend.name, pl.col("state") != "failed")
         .select("report").collect()["report"]
     )  # fmt: skip
-    for report in reports(backend.inventory):
+    for report in reports(backend):
         late = options.as_of is not None and report.snapshot_at > options.as_of
         if report.name not in taken and not late:
-            yield read_report(backend.inventory, report)
+            yield read_report(backend, report)
 
 
 def list_backend(backend: Backend, snapshot_at: dt.datetime, staging: str = "") -> Listing:
@@ -203,6 +205,7 @@ def _before(lake: Lake, backend: str) -> _Progress:
         ),
         held_at=newest["snapshot_at"][0] if newest["state"].to_list() == ["held"] else None,
         newest=newest["snapshot_at"][0] if newest.height else None,
+        failures=set(rows.filter(pl.col("state") == "failed").select("report", "error").rows()),
     )
 
 
@@ -309,6 +312,8 @@ def _note_failure(
     """A row of its own for what failed; it counts for nothing."""
     now = clock.now()
     report, at = (listing.report, listing.snapshot_at) if listing else ("", now)
+    if report and (report, error) in progress.failures:  # told already, and nothing is new
+        return
     progress.number += 1
     progress.rows.append({
         "backend": result.backend, "listing": progress.number, "source": result.source,
