@@ -22,7 +22,7 @@ from storage.errors import UsageError, WarpdriveError, nearest
 MODULES = {
     "commands.reports": ("usage", "stale", "growth", "user", "backends"),
     "commands.control": ("quota", "team"),
-    "commands.evidence": ("rule", "ledger", "diff", "audit-log"),
+    "commands.evidence": ("rule", "ledger", "diff", "audit-log", "verify"),
     "commands.work": ("ingest", "crawl", "refresh", "dashboard", "doctor", "demo"),
     "commands.serve": ("serve",),
     "commands.token": ("token",),

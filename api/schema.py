@@ -140,6 +140,8 @@ ANSWERS: dict[str, Schema] = {
     "backends": rows({
         "name": TEXT, "type": TEXT, "file_count": COUNT, "total_bytes": COUNT,
         "state": _BACKEND_STATE, "crawled_at": maybe(INSTANT), "coverage": SHARE,
+        "verified_at": maybe(INSTANT), "checked": maybe(COUNT), "agree": maybe(COUNT),
+        "agreement_low": SHARE, "agreement_high": SHARE,
     }),
     "team": rows({"user_id": TEXT, "team_name": TEXT, "since": maybe(INSTANT)}),
     "rule": rows({

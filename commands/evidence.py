@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, common, emit, formatted
-from storage.errors import UsageError
+from commands.options import Asked, backend_option, common, emit, formatted
+from storage.errors import UsageError, WarpdriveError
 from storage.paths import split_place
 from storage.units import parse_day
 
@@ -108,3 +108,25 @@ def audit_log(limit: int, fmt: str, **o: Any) -> None:
     Example: warpdrive audit-log --limit 20
     """
     emit("audit-log", Asked(o).reader.audit_log(limit), fmt)
+
+
+@click.command()
+@backend_option
+@click.option("--sample", default=1000, show_default=True, type=click.IntRange(1),
+              help="So many rows of the index and live objects.")  # fmt: skip
+@formatted
+@common
+def verify(backend: str, sample: int, fmt: str, **o: Any) -> None:
+    """Check random rows of the index against the store, and random live objects against it.
+
+    Example: warpdrive verify --backend training --sample 2000
+    """
+    from pipelines import commands
+
+    asked = Asked(o, local="an audit asks the stores themselves, from where it is called")
+    if asked.as_of:
+        raise UsageError("--as-of: the store can only be asked as it is now: leave it away.")
+    rows, failed = commands.verify(asked.config, backend, sample)
+    emit("verify", rows, fmt)
+    if failed:
+        raise WarpdriveError("; ".join(failed))

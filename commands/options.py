@@ -15,6 +15,8 @@ from storage.errors import UsageError, WarpdriveError
 from storage.units import parse_instant
 
 F = TypeVar("F", bound=Callable[..., Any])
+# Reports whose numbers come from an index: below their tables stands how well it was audited.
+AUDITED = ("usage", "stale", "growth", "backends", "diff", "quota")
 FIRST_YEAR, LAST_YEAR = 1971, 2199
 HERE = "this command is about this machine"
 COMMON = ("config", "as_of", "tenant", "server")
@@ -187,6 +189,9 @@ def emit(report: str, rows: list[dict[str, Any]], fmt: str, **how: Any) -> None:
     try:
         sys.stdout.write(render(report, rows, fmt, **how))
         sys.stdout.flush()  # a reader who has left is noticed here, not at exit
+        if reader is not None and fmt == "table" and report in AUDITED:
+            for line in reader.audits():
+                note(line)
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -21,8 +21,8 @@ from obstore.store import LocalStore
 from lake import control
 from lake.metrics import quota
 from lake.published import CURRENT, Generation, current, parsed, place
-from lake.results import Results, owned_bytes
-from lake.schemas import QUOTA_EVENTS, QUOTA_STATUS, USAGE
+from lake.results import AUDITED, Results, audited, owned_bytes
+from lake.schemas import BACKENDS, QUOTA_EVENTS, QUOTA_STATUS, USAGE
 from lake.store import Lake, SupersededError
 from storage import clock
 from storage.conditional import create, read_tagged, write_if_unchanged, write_new
@@ -133,6 +133,21 @@ def publish_control(lake: Lake, at: dt.datetime) -> Generation:
         )
 
     return _swap(lake.root, change, at)
+
+
+def publish_audit(lake: Lake, at: dt.datetime) -> Generation:
+    """Publish the latest audits with the backends of the last refresh; nothing without one."""
+    store = open_store(place(lake.root))
+
+    def change(before: Generation, number: int) -> Generation:
+        rows = lake.scan(BACKENDS, before.versions.get(BACKENDS.name)).collect()
+        told = rows.drop(AUDITED).join(audited(lake, at), left_on="name", right_on="backend",
+                                       how="left").select(BACKENDS.schema.names())  # fmt: skip
+        placed = _put(store, number, {"backends": told})
+        return dataclasses.replace(before, documents=before.documents | placed)
+
+    now = current(lake.root)
+    return _swap(lake.root, change, at) if BACKENDS.name in now.documents else now
 
 
 def _control(

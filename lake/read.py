@@ -145,10 +145,24 @@ class Reader:
         rows = {row["name"]: row for row in self._document("backends")}
         nothing = {
             "files": 0, "bytes": 0, "state": "never crawled", "crawled_at": None, "coverage": None,
+            "verified_at": None, "checked": None, "agree": None, "agreement_low": None,
+            "agreement_high": None,
         }  # fmt: skip
         for backend in self._config.backends:
             rows.setdefault(backend.name, {"name": backend.name, "type": backend.type, **nothing})
-        return [rows[name] for name in sorted(rows)]
+        return [nothing | rows[name] for name in sorted(rows)]
+
+    def audits(self, backend: str = "") -> list[str]:
+        """A line for each backend that was audited: how well its index agrees with the store."""
+        return [
+            f"Index of {row['name']} and its store agree in {row['agree'] / row['checked']:.2%} of "
+            f"{row['checked']} (95 %: {row['agreement_low']:.2%} to {row['agreement_high']:.2%}), "
+            f"audited {row['verified_at'][:16].replace('T', ' ')} UTC."
+            for row in self._of_backend(
+                [r | {"backend": r["name"]} for r in self.backends()], backend
+            )
+            if row["checked"]
+        ]
 
     def user(self, user: str, backend: str = "", limit: int = 0) -> list[Row]:
         """What a user touched, newest first. An unknown user has no rows."""

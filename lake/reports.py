@@ -44,10 +44,14 @@ CSV = {
         "changed_bytes",
     ),
     "audit-log": ("at", "who", "action", "object", "before", "after"),
+    "verify": (
+        "backend", "checked", "agree", "agreement_low", "agreement_high", "lag_seconds",
+    ),
     "crawl": (
         "backend", "source", "state", "files", "bytes", "added", "removed", "seconds", "error",
     ),
 }  # fmt: skip
+AUDITED = ("verified_at", "checked", "agree", "agreement_low", "agreement_high")
 INSTANTS = ("last_access", "last_modified", "grace_until", "crawled_at", "since", "at")
 
 # Names of a report's columns where they differ from the result table's.
@@ -178,6 +182,7 @@ def _backend(row: Row) -> Row:
         "state": row["state"],
         "crawled_at": row["crawled_at"],
         "coverage": row["coverage"],
+        **{name: row.get(name) for name in AUDITED},
     }
 
 
@@ -197,6 +202,7 @@ _BODIES = {
     "ledger": dict,
     "diff": dict,
     "audit-log": dict,
+    "verify": dict,
     "crawl": dict,
 }
 

@@ -16,7 +16,8 @@ from lake.metrics.access import accesses, coverage
 from lake.metrics.ownership import team_of
 from lake.metrics.usage import ATTRIBUTIONS, GROUPS, prefix, usage
 from lake.parts import Part
-from lake.schemas import BACKENDS, QUOTA_STATUS, STALE_ROLLUP
+from lake.schemas import BACKENDS, QUOTA_STATUS, STALE_ROLLUP, VERIFICATIONS
+from lake.store import Lake
 from lake.work import Work, workplace
 from lake.world import Policy, World
 
@@ -139,6 +140,7 @@ def backends(world: World, policy: Policy, owned: pl.DataFrame) -> pl.DataFrame:
             coverage(world.agents, world.as_of, COVERAGE_WINDOW, world.broken),
             left_on="name", right_on="backend", how="left",
         )
+        .join(audited(world.lake, world.as_of), left_on="name", right_on="backend", how="left")
         .with_columns(
             pl.col("type").fill_null(""),
             pl.col("files", "bytes").fill_null(0),
@@ -146,4 +148,17 @@ def backends(world: World, policy: Policy, owned: pl.DataFrame) -> pl.DataFrame:
         )
         .select(BACKENDS.schema.names())
         .sort("name")
+    )  # fmt: skip
+
+
+AUDITED = ("verified_at", "checked", "agree", "agreement_low", "agreement_high")
+
+
+def audited(lake: Lake, as_of: dt.datetime) -> pl.DataFrame:
+    """The latest audit of each backend up to as-of: backend and AUDITED."""
+    return (
+        lake.scan(VERIFICATIONS)
+        .filter(pl.col("kind") == "verify", pl.col("verified_at") <= as_of)
+        .sort("verified_at").group_by("backend").last()
+        .select("backend", *AUDITED).collect()
     )  # fmt: skip

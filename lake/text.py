@@ -59,6 +59,14 @@ def _share(value: Any) -> str:
     return "-" if value is None else f"{value:.0%}"
 
 
+def _percent(value: Any) -> str:
+    return "-" if value is None else f"{value:.2%}"
+
+
+def _whole(value: Any) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
 def _cut(value: Any) -> str:
     text = str(value)
     return text if len(text) <= PATH_WIDTH else "..." + text[-(PATH_WIDTH - 3) :]
@@ -133,6 +141,11 @@ TABLES: dict[str, tuple[str, tuple[Cell, ...], str]] = {
         Cell("OBJECT", -30, "object", _cut), Cell("BEFORE", -20, "before", _or_dash),
         Cell("AFTER", -20, "after", _or_dash),
     ), "(no changes yet)"),
+    "verify": ("Index against Store", (
+        Cell("BACKEND", -15, "backend"), Cell("CHECKED", 8, "checked"), Cell("AGREE", 8, "agree"),
+        Cell("LOW", 8, "agreement_low", _percent), Cell("HIGH", 8, "agreement_high", _percent),
+        Cell("LAG S", 9, "lag_seconds", _whole),
+    ), "(no backends configured)"),
     "crawl": ("Crawl", (
         Cell("BACKEND", -15, "backend"), Cell("SOURCE", -9, "source"), Cell("STATE", -9, "state"),
         Cell("FILES", 8, "files"), Cell("BYTES", 12, "bytes", _size), Cell("ADDED", 8, "added"),

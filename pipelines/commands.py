@@ -97,6 +97,18 @@ def _crawl_one(config: Config, name: str, as_of: dt.datetime | None, *, allow_re
                 "error": str(error)}  # fmt: skip
 
 
+def verify(config: Config, backend: str, sample: int) -> tuple[list[Row], list[str]]:
+    """Audit one backend, or all: a row each, and a line for each that could not be audited."""
+    names = [config.backend(backend).name] if backend else [b.name for b in config.backends]
+    rows, failed = [], []
+    for name in names:
+        try:
+            rows.append(_runs(config).verify(config, name, sample))
+        except WarpdriveError as error:
+            failed.append(f"backend '{name}' could not be verified: {error}")
+    return rows, failed
+
+
 def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool) -> str:
     """Publish all reports; a line that says so."""
     found = _runs(config).refresh(config, as_of, rebuild=rebuild)

@@ -22,11 +22,12 @@ from dagster._core.storage.tags import (
 )
 
 from pipelines import settings
-from pipelines.defs.automation import CRAWL_JOB, INGEST_JOB, REFRESH_JOB
+from pipelines.defs.automation import CRAWL_JOB, INGEST_JOB, REFRESH_JOB, VERIFY_JOB
 from pipelines.defs.crawl import crawl_backend
 from pipelines.defs.ingest import ingest_hours
 from pipelines.defs.partitions import BACKENDS, partition_of
 from pipelines.defs.results import refresh_results
+from pipelines.defs.verify import verify_backend
 from storage.config import Config
 from storage.errors import WarpdriveError
 from storage.landing import hour_of as landing_hour
@@ -38,6 +39,7 @@ _ASSETS: dict[str, Any] = {
     INGEST_JOB.name: ingest_hours,
     CRAWL_JOB.name: crawl_backend,
     REFRESH_JOB.name: refresh_results,
+    VERIFY_JOB.name: verify_backend,
 }
 SHOWN = dt.timedelta(days=1)
 _YAML = (Path(__file__).parent.parent / "dagster.yaml", Path(__file__).parent / "dagster.yaml")
@@ -86,6 +88,12 @@ def crawl(
     options = {"as_of": format_instant(as_of) if as_of else "", "allow_removal": allow_removal}
     found = _run(config, CRAWL_JOB, options, partition_key=backend)["files"]
     return {k.removeprefix("crawl/"): v for k, v in found.items() if k.startswith("crawl/")}
+
+
+def verify(config: Config, backend: str, sample: int) -> Metadata:
+    """One audit of one backend; the columns of `warpdrive verify`."""
+    found = _run(config, VERIFY_JOB, {"sample": sample}, partition_key=backend)["verifications"]
+    return {k.removeprefix("verify/"): v for k, v in found.items() if k.startswith("verify/")}
 
 
 def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool = False) -> Metadata:

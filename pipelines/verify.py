@@ -131,9 +131,7 @@ def rows_of(lake: Lake, backend: str, file_ids: pl.Series) -> pl.DataFrame:
     return rows.select(COLUMNS).collect(engine="streaming").sort("path")
 
 
-def drawn_from_store(
-    batches: Iterable[pa.RecordBatch], backend: str, asked: Asked
-) -> pl.DataFrame:
+def drawn_from_store(batches: Iterable[pa.RecordBatch], backend: str, asked: Asked) -> pl.DataFrame:
     """A sample of live objects, whatever the order they come in: COLUMNS."""
     names = [name for name in COLUMNS if name != "file_id"]
     best = pl.DataFrame(schema=COLUMNS)

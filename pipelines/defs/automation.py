@@ -31,6 +31,10 @@ REFRESH_JOB = dg.define_asset_job(
     description="Compute and publish all reports.",
 )
 
+VERIFY_JOB = dg.define_asset_job(
+    "verify_backends", selection=["verifications"],
+    description="Check random rows of an index against its store, and the other way round.",
+)  # fmt: skip
 MAINTENANCE_JOB = dg.define_asset_job(
     "maintain_lake", selection=list(STEPS),
     description="Retention, folding, compaction, checkpoints and vacuum, one after the other.",
@@ -110,3 +114,17 @@ def crawl_daily(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
         dg.RunRequest(run_key=f"{day}-{name}", partition_key=name, tags=tags("crawl", name))
         for name in names
     ]
+
+
+@dg.schedule(
+    job=VERIFY_JOB,
+    cron_schedule="0 6 * * 0",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    description="Audit every backend of the config once a week.",
+)
+def verify_weekly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    """One run per backend."""
+    names = [backend.name for backend in settings.config().backends]
+    context.instance.add_dynamic_partitions(str(BACKENDS.name), names)
+    day = context.scheduled_execution_time.strftime("%Y-%m-%d")
+    return [dg.RunRequest(run_key=f"verify-{day}-{name}", partition_key=name) for name in names]

@@ -133,9 +133,10 @@ def without(rows: pa.RecordBatch, name: str, unwanted: str) -> pa.RecordBatch:
     if name not in rows.schema.names:
         return rows
     said = rows[rows.schema.names.index(name)]
-    if not pa.types.is_boolean(said.type):
-        said = call("equal", call("utf8_lower", said.cast(pa.string())), pa.scalar("true"))
-    drop = call("equal", said, pa.scalar(unwanted == "true"))
+    if pa.types.is_boolean(said.type):
+        drop = call("equal", said, pa.scalar(unwanted == "true"))
+    else:
+        drop = call("equal", call("utf8_lower", said.cast(pa.string())), pa.scalar(unwanted))
     return rows.filter(call("invert", call("coalesce", drop, pa.scalar(value=False))))
 
 

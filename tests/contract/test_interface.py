@@ -35,6 +35,7 @@ TABLE = {
     "ledger": ({"--node": None, "--hours": "24", "--format": "table"}, ""),
     "diff": ({"--by": "team", "--depth": "1", "--format": "table"}, "DAY1 DAY2"),
     "audit-log": ({"--limit": "100", "--format": "table"}, ""),
+    "verify": ({"--backend": None, "--sample": "1000", "--format": "table"}, ""),
     "ingest": ({"--from": None, "--to": None}, "[FILE|DIR]..."),
     "crawl": ({"--backend": None, "--allow-removal": None, "--format": "table"}, ""),
     "refresh": ({"--rebuild": None, "--watch": None}, ""),
@@ -70,6 +71,7 @@ COLUMNS = {
     "diff 2026-01-01 2026-02-01": "group,backend,added_files,added_bytes,removed_files,"
     "removed_bytes,changed_bytes",
     "audit-log": "at,who,action,object,before,after",
+    "verify": "backend,checked,agree,agreement_low,agreement_high,lag_seconds",
     "crawl": "backend,source,state,files,bytes,added,removed,seconds,error",
 }
 
