@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real test-ui test-ops docs test-scale chaos bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-real test-ui test-ops docs test-scale chaos bench-crawl bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -58,6 +58,9 @@ bench-lake: setup ## race the lake's jobs against DuckDB (FULL=1: 100 M files; B
 
 bench-ingest: setup ## race ingest against DuckDB; bad lines and small objects too
 	@$(BIN)/python bench/ingest.py
+
+bench-crawl: setup ## race the crawl of local folders and inventory reports against fsspec, find and DuckDB
+	@$(BIN)/python bench/crawl.py $(CASES)
 
 bench-report: setup ## write docs/performance.md from the last run of each benchmark
 	@$(BIN)/python bench/report.py
