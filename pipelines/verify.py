@@ -128,7 +128,7 @@ def rows_of(lake: Lake, backend: str, file_ids: pl.Series) -> pl.DataFrame:
     """The rows of the index with these ids: COLUMNS."""
     mine = pl.col("file_id").is_in(file_ids.implode())
     rows = lake.scan(FILES).filter(pl.col("backend") == backend, mine)
-    return rows.select(COLUMNS).collect(engine="streaming").sort("path")
+    return rows.select(*COLUMNS).collect(engine="streaming").sort("path")
 
 
 def drawn_from_store(batches: Iterable[pa.RecordBatch], backend: str, asked: Asked) -> pl.DataFrame:
@@ -137,7 +137,7 @@ def drawn_from_store(batches: Iterable[pa.RecordBatch], backend: str, asked: Ask
     best = pl.DataFrame(schema=COLUMNS)
     for batch in batches:
         rows = pl.DataFrame(pl.from_arrow(batch.select(names)))
-        rows = rows.with_columns(file_id(pl.lit(backend))).select(COLUMNS)
+        rows = rows.with_columns(file_id(pl.lit(backend))).select(*COLUMNS)
         both = pl.concat([best, rows.cast(dict(COLUMNS))]).unique("file_id", keep="last")
         keep = _smallest(both["file_id"].to_numpy(), asked)
         best = both.filter(pl.col("file_id").is_in(pl.Series(keep).implode()))
