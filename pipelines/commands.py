@@ -32,7 +32,7 @@ def ingest(config: Config, paths: Sequence[str]) -> str:
     return landed + _ingested(config, hours)
 
 
-def _ingested(config: Config, hours: Sequence[str]) -> str:
+def _ingested(config: Config, hours: Sequence[str], *, late: bool = False) -> str:
     found = _runs(config).ingest(config, hours, replace=False)
     lag = found.get("ingest_lag_seconds")
     unread = f", {found['unread']} objects could not be read yet" if found["unread"] else ""
@@ -40,7 +40,8 @@ def _ingested(config: Config, hours: Sequence[str]) -> str:
     return (
         f"Ingested {found['new_rows']} events from {found['objects']} objects "
         f"({found['quarantined']} lines quarantined, {found['duplicates']} duplicates"
-        f"{skewed}{unread})" + (f", up to {lag:.0f} s after the event." if lag is not None else ".")
+        f"{skewed}{unread})"
+        + (f", up to {lag:.0f} s after the event." if late and lag is not None else ".")
     )
 
 
@@ -134,7 +135,7 @@ def watch(config: Config, say: Callable[[str], None]) -> None:
         try:
             since = None if whole else clock.now() - LOOK_BACK
             if hours := _pending(config, since):
-                say(_ingested(config, hours))
+                say(_ingested(config, hours, late=True))
                 say(refresh(config, None, rebuild=False))
         except (LakeError, BackendError) as error:
             say(str(error))
