@@ -94,7 +94,7 @@ def test_a_quota_is_set_edited_and_deleted(dashboard, changed, visit):
     fill(page, "Soft limit", "2GB")
     fill(page, "Hard limit", "1GB")
     page.get_by_role("button", name="Save").click()
-    expect(page.get_by_role("alert")).to_contain_text("soft_limit must be <= hard_limit")
+    expect(page.get_by_role("alert")).to_contain_text("hard_limit: 2147483648 > 1073741824 bytes")
     fill(page, "Soft limit", "12 potato")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("the soft limit '12 potato' is not a size")
