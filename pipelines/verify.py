@@ -138,7 +138,7 @@ def drawn_from_store(batches: Iterable[pa.RecordBatch], backend: str, asked: Ask
     for batch in batches:
         rows = pl.DataFrame(pl.from_arrow(batch.select(names)))
         rows = rows.with_columns(file_id(pl.lit(backend))).select(*COLUMNS)
-        both = pl.concat([best, rows.cast(dict(COLUMNS))]).unique("file_id", keep="last")
+        both = pl.concat([best, rows.cast(pl.Schema(COLUMNS))]).unique("file_id", keep="last")
         keep = _smallest(both["file_id"].to_numpy(), asked)
         best = both.filter(pl.col("file_id").is_in(pl.Series(keep).implode()))
     return best.sort("path")

@@ -1,9 +1,11 @@
 """What OpenAPI cannot say of the API, for schemathesis: loaded by its command line."""
 
+from typing import Any
+
 import schemathesis
 
 
-def _integral(value):
+def _integral(value: Any) -> Any:
     """JSON Schema takes 5.0 for an integer, the contract does not."""
     if isinstance(value, dict):
         return {key: _integral(item) for key, item in value.items()}

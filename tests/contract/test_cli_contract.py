@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Home
 
 from pipelines import crawl, ingest
 from pipelines.refresh import refresh
 from storage import clock
+from tests.home import Home
 
 WARPDRIVE = Path(sys.executable).with_name("warpdrive")
 NOW = clock.now()

@@ -7,9 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import Home
 from servers.goserver import GoServer
 from servers.rest import Server
+
+from tests.home import Home
 
 NOW = dt.datetime.now(dt.UTC)
 QUESTIONS = (

@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import Home
+
+from tests.home import Home
 
 SCRIPT = """
 import json, sys

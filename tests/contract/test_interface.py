@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Home
 
 from pipelines.commands import crawl
+from tests.home import Home
 
 COMMON = ("--config", "--as-of", "--tenant", "--server")
 # Command → its own options with the default that --help shows (None: it shows none), its arguments.

@@ -8,7 +8,6 @@ import jwt
 import polars as pl
 import pytest
 import zstandard
-from conftest import Home
 from jwt.algorithms import RSAAlgorithm
 
 from api.auth import make_token
@@ -16,6 +15,7 @@ from api.tenants import tenant_configs
 from lake.schemas import QUARANTINE
 from pipelines.refresh import refresh
 from storage.errors import ConfigError
+from tests.home import Home
 from tests.servers.asgi import InProcess
 
 SECRET = "0123456789abcdef0123456789abcdef"

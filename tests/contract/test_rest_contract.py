@@ -16,7 +16,7 @@ GETS = ("usage", "stale", "growth", "quota", "user/ann", "backends", "team", "le
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from conftest import Home
+    from tests.home import Home
 
     return Home(tmp_path_factory.mktemp("rest"), extra="control_plane: {max_body: 2MB}")
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Home
 
 from api.auth import make_token
 from pipelines.crawl import CrawlOptions, crawl
 from pipelines.refresh import refresh
+from tests.home import Home
 from tests.servers.rest import ROOT, Server
 
 NOW = dt.datetime.now(dt.UTC)

@@ -5,7 +5,6 @@ import json
 import os
 
 import pytest
-from conftest import Home
 
 from lake import published
 from lake.ask import Ask
@@ -14,6 +13,7 @@ from pipelines import crawl, ingest
 from pipelines.refresh import refresh
 from storage import clock
 from storage.landing import compress
+from tests.home import Home
 
 NOW = clock.now().replace(microsecond=0)
 USERS = ("ann", "bob", "o'hara", "")

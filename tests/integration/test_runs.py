@@ -5,10 +5,10 @@ import json
 import shutil
 
 import pytest
-from conftest import Home
 
 from storage import clock
 from storage.landing import compress, hour_of, segment_name
+from tests.home import Home
 
 NOW = clock.now()
 HOUR = hour_of(NOW - dt.timedelta(hours=2))

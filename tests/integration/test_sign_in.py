@@ -1,3 +1,4 @@
+# pyright: reportOptionalMemberAccess=false
 """Every way of signing in, by every library, on real servers; secrets show nowhere."""
 
 import concurrent.futures

@@ -10,7 +10,7 @@ from tests.servers.rest import Server
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    from conftest import Home
+    from tests.home import Home
 
     found = Server(Home(tmp_path_factory.mktemp("slow")).file)
     yield found

@@ -19,8 +19,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Home
 from servers.rest import Server
+
+from tests.home import Home
 
 pytestmark = [pytest.mark.slow, pytest.mark.fuse, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]

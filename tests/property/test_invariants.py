@@ -10,7 +10,6 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import Home
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from pipelines.fold import fold
 from storage import clock
 from storage.landing import compress, hour_of, segment_name
 from storage.listing.columns import LISTED, Listing
+from tests.home import Home
 
 few = settings(
     max_examples=8, deadline=None, derandomize=True, database=None,

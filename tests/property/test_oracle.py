@@ -12,7 +12,6 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from conftest import Home
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +37,7 @@ from pipelines.refresh import refresh
 from storage import clock
 from storage.listing.columns import LISTED, Listing
 from tests import oracle
+from tests.home import Home
 from tests.oracle import Oracle, same
 
 few = settings(

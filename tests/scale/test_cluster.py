@@ -70,9 +70,8 @@ def cluster():
 @pytest.fixture(scope="module")
 def landed(tmp_path_factory):
     """A lake with files and events that no refresh has seen."""
-    from conftest import Home
-
     from pipelines import crawl, ingest
+    from tests.home import Home
 
     home = Home(tmp_path_factory.mktemp("scale"), backends=("hot", "cold"))
     dice = random.Random(4)

@@ -127,7 +127,7 @@ def event(row):
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory):
     """The literal world, through the real pipelines."""
-    from conftest import Home
+    from tests.home import Home
 
     home = Home(tmp_path_factory.mktemp("metrics"), backends=("hot", "cold"))
     home.land("all.jsonl", *(event(row) for row in EVENTS))
