@@ -11,6 +11,8 @@ export WARPDRIVE_CONFIG ?= $(abspath warpdrive-demo/warpdrive.yaml)
 export DAGSTER_HOME ?= $(dir $(WARPDRIVE_CONFIG)).dagster
 # What pytest runs beside tests/ui: PYTEST="-x -k quota" narrows it.
 PYTEST ?=
+# How many tests run at once.
+JOBS ?= 2
 quietly = found=$$($(BIN)/$(1) 2>&1) || { echo "$$found"; exit 1; }
 
 help: ## list the targets
@@ -24,7 +26,7 @@ demo: setup ## run the whole flow on real files (DIR=… for yours) and check it
 
 test: setup ## lint, then run the tests; what lint finds does not hide what they find
 	@unset DAGSTER_HOME WARPDRIVE_CONFIG; failed=0; $(MAKE) lint || failed=1; \
-	$(BIN)/pytest -m "not slow" --ignore=tests/ui $(PYTEST) || failed=1; exit $$failed
+	$(BIN)/pytest -m "not slow" --ignore=tests/ui -n $(JOBS) --dist loadgroup $(PYTEST) || failed=1; exit $$failed
 
 test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both once), every fault
 	@unset DAGSTER_HOME WARPDRIVE_CONFIG; $(BIN)/pytest tests/unit/test_servers.py \

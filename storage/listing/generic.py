@@ -33,8 +33,8 @@ def list_generic(backend: Backend, snapshot_at: dt.datetime) -> Listing:
 def _batches(backend: Backend) -> Iterator[pa.RecordBatch]:
     system, root = open_fsspec(backend)
     try:
-        found = system.find(root, detail=True, **_strictly(system))
-        there = bool(found) or system.exists(root)
+        there = system.exists(root)
+        found = system.find(root, detail=True, **_strictly(system)) if there else {}
     # What a plug-in raises is its own affair: fsspec has no family of errors.
     except Exception as error:  # noqa: BLE001
         said = f"({url_of(backend)}) cannot be listed: {first_line(error)}."

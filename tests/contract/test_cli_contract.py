@@ -55,7 +55,8 @@ KEYS = {
     ("user", "ann"): ["BackendName", "Path", "UserID", "Date", "ReadCount", "BytesRead",
                       "LastAccess", "WriteCount", "BytesWritten"],
     ("backends",): ["name", "type", "file_count", "total_bytes", "state", "crawled_at",
-                    "coverage"],
+                    "coverage", "verified_at", "checked", "agree", "agreement_low",
+                    "agreement_high"],
     ("team", "list"): ["user_id", "team_name", "since"],
 }  # fmt: skip
 TITLES = {

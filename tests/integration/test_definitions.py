@@ -22,7 +22,8 @@ LAYERS = {
 }
 CHECKS = {
     ("files", "listed"), ("files", "removals_not_held"), ("quarantine", "few_lines_refused"),
-    ("usage", "sums_agree"), ("backends", "telemetry_covers"),
+    ("ledger", "all_read"), ("ledger", "clocks_agree"), ("usage", "sums_agree"),
+    ("backends", "telemetry_covers"),
 }  # fmt: skip
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
