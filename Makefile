@@ -31,7 +31,8 @@ test: setup ## lint, then run the tests; what lint finds does not hide what they
 test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both once), every fault
 	@unset DAGSTER_HOME WARPDRIVE_CONFIG; $(BIN)/pytest tests/unit/test_servers.py \
 		tests/integration/test_listing_objects.py tests/integration/test_stores.py \
-		tests/integration/test_sign_in.py tests/integration/test_crawl_faults.py $(PYTEST)
+		tests/integration/test_sign_in.py tests/integration/test_crawl_faults.py \
+		tests/integration/test_mount_stores.py tests/integration/test_doctor.py $(PYTEST)
 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
 	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)

@@ -16,6 +16,7 @@ import polars as pl
 
 import lake
 
+alt.renderers.enable("mimetype")  # JupyterLab draws it itself, without a network
 here = lake.open()
 usage = here.usage(by="team").collect()
 usage
