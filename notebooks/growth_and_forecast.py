@@ -17,7 +17,6 @@ import polars as pl
 
 import lake
 
-alt.renderers.enable("mimetype")  # JupyterLab draws it itself, without a network
 here = lake.open()
 days = here.growth(period_days=0, forecast_days=90).collect()
 known = days.filter(pl.col("low_bytes").is_null())

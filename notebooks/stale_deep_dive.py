@@ -16,7 +16,6 @@ import polars as pl
 
 import lake
 
-alt.renderers.enable("mimetype")  # JupyterLab draws it itself, without a network
 here = lake.open()
 index = here.table("stale_index")
 as_of = here.as_of

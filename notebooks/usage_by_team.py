@@ -16,7 +16,6 @@ import polars as pl
 
 import lake
 
-alt.renderers.enable("mimetype")  # JupyterLab draws it itself, without a network
 here = lake.open()
 usage = here.usage(by="team").collect()
 usage

@@ -15,7 +15,6 @@ import polars as pl
 
 import lake
 
-alt.renderers.enable("mimetype")  # JupyterLab draws it itself, without a network
 here = lake.open()
 daily = here.table("access_daily").filter(
     (pl.col("read_count") + pl.col("write_count")) > 0, pl.col("user") != ""
