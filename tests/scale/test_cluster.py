@@ -138,6 +138,7 @@ class Deadly:
             return self.inner.map(task, values)
         assert len(values) > 3
         if self.how == "node":
+            (self.place / "spared").write_text(self.cluster.head_node.node_id)
             threading.Thread(target=self.kill_node, daemon=True).start()
         return self.inner.map(
             functools.partial(deadly.once, task, str(self.place), self.how), values
