@@ -126,7 +126,8 @@ ANSWERS: dict[str, Schema] = {
     "growth": rows({
         "date": DAY, "total_bytes": COUNT, "file_count": COUNT, "added_bytes": COUNT,
         "removed_bytes": COUNT,
-    }, backend_name=TEXT, team_name=TEXT, low_bytes=INTEGER, high_bytes=INTEGER),
+    }, backend_name=TEXT, team_name=TEXT, low_bytes=INTEGER, high_bytes=INTEGER,
+       method=TEXT, error_bytes=maybe(INTEGER), error_days=maybe(COUNT)),
     "quota": rows({
         "ID": COUNT, "TeamName": TEXT, "BackendName": TEXT, "SoftLimit": COUNT, "HardLimit": COUNT,
         "current_usage": COUNT, "usage_percent": NUMBER, "exceeded": FLAG, "soft_exceeded": FLAG,

@@ -8,6 +8,8 @@ COLUMNS = (
     "node", "hour", "events", "objects", "gaps", "duplicates", "late_seconds", "quarantined",
     "drops",
 )  # fmt: skip
+# A sender may claim any number; sums over many of them must fit.
+MOST_GAPS = 10**12
 
 
 def by_node_and_hour(ledger: pl.LazyFrame, agents: pl.LazyFrame) -> pl.LazyFrame:
@@ -56,7 +58,7 @@ def broken_hours(ledger: pl.LazyFrame) -> pl.LazyFrame:
 def _gaps(objects: pl.LazyFrame) -> pl.LazyFrame:
     """object, gaps: numbers missing between it and the object before; a boot begins with 1."""
     before = pl.col("last_seq").shift(1).over("node", "boot", order_by="first_seq").fill_null(0)
-    missing = (pl.col("first_seq") - before - 1).clip(lower_bound=0)
+    missing = (pl.col("first_seq") - before - 1).clip(0, MOST_GAPS)
     return objects.filter(pl.col("boot") != "").select("object", gaps=missing)
 
 
