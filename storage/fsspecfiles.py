@@ -17,7 +17,7 @@ from typing import Any
 from storage.backends import Entry, Stat
 from storage.config import Backend
 from storage.fsspecinfo import etag_of, modified_of, open_fsspec
-from storage.objectfiles import holdable
+from storage.objectfiles import ObjectReader, holdable
 from storage.objectstore import first_line
 from storage.paths import path_bytes, path_text
 
@@ -72,12 +72,12 @@ class FsspecSource:
         """A byte range of a file, shorter only at its end."""
         return self.open(path).read(offset, size)
 
-    def open(self, path: str) -> FsspecReader:
+    def open(self, path: str) -> ObjectReader:
         """A reader of the file at `path`, as it is now."""
         found = self.stat(path)
         if found.is_folder:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        return FsspecReader(self, path, found)
+        return ObjectReader(self, path, found)
 
     def fetch(self, path: str, version: str, offset: int, size: int) -> bytes:
         """Exactly `size` bytes of that version; ESTALE if it changed, EIO if they are fewer."""
@@ -142,30 +142,6 @@ class FsspecSource:
     def _folder(self) -> Stat:
         searchable = self._mode | (self._mode & 0o444) >> 2
         return Stat(modes.S_IFDIR | searchable, 0, 0, self._uid, self._gid, "", links=2)
-
-
-class FsspecReader:
-    """One file in the version it had when it was opened; nothing of it is kept here."""
-
-    def __init__(self, source: FsspecSource, path: str, stat: Stat) -> None:
-        self.stat = stat
-        self._source = source
-        self._path = path
-
-    def ready(self, offset: int, into: memoryview) -> int:
-        """Only what is past the end needs no waiting."""
-        del into
-        return 0 if offset >= self.stat.size_bytes else -1
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes, fewer only at the end of the file."""
-        size = min(size, self.stat.size_bytes - offset)
-        if size <= 0:
-            return b""
-        return self._source.fetch(self._path, self.stat.version, offset, size)
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 def _is_file(info: dict[str, Any]) -> bool:

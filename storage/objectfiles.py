@@ -10,7 +10,7 @@ import datetime as dt
 import errno
 import os
 import stat as modes
-from typing import Any
+from typing import Any, Protocol
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
@@ -153,10 +153,18 @@ class ObjectSource:
         return Stat(modes.S_IFDIR | searchable, 0, 0, self._uid, self._gid, "", links=2)
 
 
+class Fetches(Protocol):
+    """What a reader needs of its source."""
+
+    def fetch(self, path: str, version: str, offset: int, size: int) -> bytes:
+        """Exactly `size` bytes of that version."""
+        ...
+
+
 class ObjectReader:
     """One object in the version it had when it was opened; nothing of it is kept here."""
 
-    def __init__(self, source: ObjectSource, path: str, stat: Stat) -> None:
+    def __init__(self, source: Fetches, path: str, stat: Stat) -> None:
         self.stat = stat
         self._source = source
         self._path = path
