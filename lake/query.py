@@ -17,7 +17,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from lake.cursor import Key
 from lake.published import Generation
-from lake.sql import quoted
+from lake.sql import MOST_GAPS, quoted
 from storage.errors import LakeError, first_line
 from storage.options import delta_options
 
@@ -111,7 +111,8 @@ class Query:
             "order by batch desc, ingested_at desc) as nth from ledger), "
             "o as (select * from l where nth = 1), "
             "g as (select object, least(greatest(first_seq - coalesce(lag(last_seq) over "
-            "(partition by node, boot order by first_seq), 0) - 1, 0), 1000000000000) as gaps "
+            "(partition by node, boot order by first_seq), 0) - 1, 0), "
+            f"{MOST_GAPS}) as gaps "
             "from o where state = 'ingested' and boot <> ''), "
             "b as (select node, boot, hour, max(drops) as drops from agents "
             "group by node, boot, hour), "

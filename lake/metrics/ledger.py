@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
+from lake.sql import MOST_GAPS
+
 COLUMNS = (
     "node", "hour", "events", "objects", "gaps", "duplicates", "late_seconds", "quarantined",
     "drops",
 )  # fmt: skip
-# A sender may claim any number; sums over many of them must fit.
-MOST_GAPS = 10**12
 
 
 def by_node_and_hour(ledger: pl.LazyFrame, agents: pl.LazyFrame) -> pl.LazyFrame:

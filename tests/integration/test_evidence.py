@@ -3,8 +3,10 @@
 import datetime as dt
 import json
 
+from lake.metrics.ledger import by_node_and_hour
+from lake.schemas import AGENTS
 from pipelines.crawl import CrawlOptions, crawl
-from pipelines.ingest import Window, ingest
+from pipelines.ingest import Window, ingest, ledger
 from pipelines.refresh import refresh
 from storage.landing import compress, segment_name
 
@@ -194,3 +196,16 @@ def test_a_forecast_says_its_bounds_and_how_wrong_it_was_in_the_past(home):
     last = json.loads(home.run("growth", "--forecast", "2", "--format", "json").out)[-1]
     assert (last["method"], last["error_bytes"], last["error_days"]) == ("drift", 0, 2)
     assert (last["low_bytes"], last["high_bytes"]) == (14 * 1024, 14 * 1024)
+
+
+def test_a_sender_that_claims_absurd_numbers_does_not_turn_gaps_around(home):
+    """The gaps of an object are bounded, so that their sum fits; both engines agree."""
+    segment(home, "2026-11-02T10", 2**62, 2**62)
+    segment(home, "2026-11-02T10", 2**63 - 1, 2**63 - 1)
+    now = dt.datetime.now(dt.UTC)
+    ingest(home.lake, str(home.landing), Window(now, now - MONDAY + 30 * DAY))
+    refreshed(home, now)
+    (row,) = home.run("ledger", "--hours", "800000", "--format", "csv").rows
+    assert (row["events"], row["gaps"]) == ("2", "2000000000000")
+    found = by_node_and_hour(ledger(home.lake).lazy(), home.lake.scan(AGENTS)).collect()
+    assert found["gaps"].to_list() == [2 * 10**12]
