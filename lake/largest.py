@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from lake.cursor import Key
-from lake.parts import Part
+from lake.parts import Part, load
 from lake.schemas import STALE_INDEX
 from lake.store import Identity, Lake
-from storage.options import delta_options
 
 FIRST_ROWS, MOST_ROWS = 2_048, 1_048_576
 WHOLE_ROWS = 65_536
@@ -90,8 +89,7 @@ class _File:
     """One file of the index, sorted as ORDER says."""
 
     def __init__(self, file: IndexFile, where: pl.Expr, min_size_bytes: int) -> None:
-        options = delta_options(file.uri) or None
-        self._rows = pl.scan_parquet(file.uri, glob=False, storage_options=options)
+        self._rows = load([file.uri], STALE_INDEX.schema)
         self._count = file.rows
         self._where = where
         self._min_size = min_size_bytes

@@ -21,6 +21,27 @@ CURRENT = "CURRENT"
 KEPT_GENERATIONS = 4
 KEPT_ANSWERS = 256
 KEPT_ROWS = 200_000
+COLUMNS = {
+    "usage": (
+        "group", "backend", "files", "bytes", "last_access_at", "read_count", "write_count",
+        "bytes_read", "bytes_written", "touched_bytes",
+    ),
+    "stale": (
+        "backend", "path", "file_id", "size_bytes", "last_modified_at", "last_access_at",
+        "evidence", "owner", "owner_source", "team",
+    ),
+    "growth": ("by", "backend", "team", "day", "files", "bytes", "added_bytes", "removed_bytes"),
+    "quota": (
+        "quota_id", "team", "backend", "soft_bytes", "hard_bytes", "usage_bytes", "status",
+        "soft_since_at", "grace_until_at",
+    ),
+    "backends": (
+        "name", "type", "files", "bytes", "state", "crawled_at", "coverage", "verified_at",
+        "checked", "agree", "agreement_low", "agreement_high",
+    ),
+    "team": ("user", "team", "since_at", "rank"),
+}  # fmt: skip
+"""What the rows of a document have, by its name's first word: `lake.schemas` without polars."""
 Row = dict[str, Any]
 Stamp = tuple[int, int] | None
 
@@ -98,7 +119,15 @@ class Generation:
                 f"{self.root}/{self.documents[name]} is damaged ({error}): "
                 "run `warpdrive refresh` to publish again."
             ) from None
-        return found
+        return _whole(name, found)
+
+
+def _whole(name: str, rows: list[Row]) -> list[Row]:
+    """Rows with all columns: what a refresh by older code did not know is null."""
+    names = COLUMNS.get(name.partition("-")[0], ())
+    if not rows or all(column in rows[0] for column in names):
+        return rows
+    return [dict.fromkeys(names) | row for row in rows]
 
 
 _FIELDS = (

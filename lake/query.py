@@ -26,11 +26,13 @@ SEEN_WITHIN = dt.timedelta(days=7)
 COVERAGE_WINDOW = dt.timedelta(days=90)
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 COUNTS = ("read_count", "write_count", "bytes_read", "bytes_written")
+NO_COLUMN = "No field named"
+"""What the engine says of a column that was declared after the table was made."""
 Row = dict[str, Any]
 
 
 class NoTableError(LookupError):
-    """A table that the question needs is not there yet: nothing has written it."""
+    """A table, or a column, that the question needs is not there yet: nothing has written it."""
 
 
 class Query:
@@ -211,6 +213,8 @@ class Query:
         try:
             found = builder.execute(sql).read_all()
         except Exception as error:
+            if NO_COLUMN in str(error):
+                raise NoTableError(first_line(error)) from error
             raise LakeError(f"{self._root}: cannot be asked: {first_line(error)}.") from error
         names = [name.removesuffix("_us") for name in found.column_names]
         columns = [

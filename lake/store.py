@@ -11,24 +11,30 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 import polars as pl
 from deltalake import (
-    ColumnProperties,
     CommitProperties,
     DeltaTable,
-    Schema,
     Transaction,
-    WriterProperties,
     write_deltalake,
 )
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
-from lake.parts import Part, now_ms, validated
+from lake.deltalog import (
+    Where,
+    add_action,
+    delta_schema,
+    lacking,
+    parts_of,
+    properties,
+    remove_action,
+    sql,
+    widened,
+)
+from lake.parts import Part, validated
 from lake.schemas import TABLES, Table
-from lake.sql import quoted
 from storage.errors import LakeError
 from storage.objectstore import first_line
 from storage.options import delta_options
@@ -38,7 +44,6 @@ LOST_TRIES = 4
 CHECKPOINT_EVERY = "20"
 REFRESH = "refresh"
 KEPT_HANDLES = 64
-Where = Mapping[str, str | int | Sequence[str]]
 App = tuple[str, int]
 Identity = tuple[str, int, int]
 _opened: dict[Identity, DeltaTable] = {}
@@ -98,7 +103,11 @@ class Lake:
         handle = self.open(table) if version is None else self._opened(table, version)
         if handle is None:
             return pl.LazyFrame(schema=table.schema)
-        return pl.scan_delta(handle).select(table.schema.names())
+        later = lacking(handle, table)
+        return pl.scan_delta(handle).select(
+            pl.lit(None, dtype).alias(name) if name in later else pl.col(name)
+            for name, dtype in table.schema.items()
+        )
 
     def identity(self, table: Table, version: int) -> Identity:
         """What tells a version of a table from any other, also of a lake made anew in its place."""
@@ -158,7 +167,7 @@ class Lake:
         handle = self.open(table) if version is None else self._opened(table, version)
         if handle is None:
             return []
-        return _parts(self.uri(table), table, handle)
+        return parts_of(self.uri(table), table, handle)
 
     def commit(
         self, table: Table, add: Sequence[Part], remove: Sequence[Part] = (),
@@ -172,11 +181,11 @@ class Lake:
         At most once: False if every version of `apps` was there before. `notes` are versions that
         are kept with the table and decide nothing.
         """
-        fixed = [*(_add(part) for part in add), *(_remove(part) for part in remove)]
+        fixed = [*(add_action(part) for part in add), *(remove_action(part) for part in remove)]
 
         def once(handle: DeltaTable) -> None:
-            old = _parts(self.uri(table), table, handle) if replacing else []
-            actions = [_remove(part) for part in old if part.partition == replacing]
+            old = parts_of(self.uri(table), table, handle) if replacing else []
+            actions = [remove_action(part) for part in old if part.partition == replacing]
             _transact(handle, table, [*fixed, *actions], (*apps, *notes))
 
         self.create(table)
@@ -212,8 +221,8 @@ class Lake:
         app = (REFRESH, ticket)
 
         def once(handle: DeltaTable) -> None:
-            old = [_remove(part) for part in _parts(self.uri(table), table, handle)]
-            _transact(handle, table, [*map(_add, parts), *old], [app])
+            old = [remove_action(part) for part in parts_of(self.uri(table), table, handle)]
+            _transact(handle, table, [*map(add_action, parts), *old], [app])
 
         self.create(table)
         self._retry(table, [app], once)
@@ -231,7 +240,7 @@ class Lake:
         """Remove the rows that match `where`."""
 
         def once(handle: DeltaTable) -> None:
-            handle.delete(sql(where), writer_properties=_properties(table))
+            handle.delete(sql(where), writer_properties=properties(table))
 
         if self.open(table) is not None:
             self._retry(table, (), once)
@@ -241,7 +250,7 @@ class Lake:
         handle = self.open(table)
         if handle is None or table.ordered:
             return 0
-        done = handle.optimize.compact(writer_properties=_properties(table))
+        done = handle.optimize.compact(writer_properties=properties(table))
         return int(done["numFilesRemoved"]) - int(done["numFilesAdded"])
 
     def checkpoint(self, table: Table) -> bool:
@@ -272,9 +281,14 @@ class Lake:
         )
 
     def create(self, table: Table, more: Mapping[str, str] | None = None) -> None:
-        """Make an empty table where there is none; `more` is kept with it."""
+        """Make an empty table where there is none; `more` is kept with it.
+
+        One that was made before a column was declared gets that column, empty in its rows.
+        """
         for attempt in range(LOST_TRIES):
-            if self.open(table) is not None:
+            handle = self.open(table)
+            if handle is not None:
+                self._evolve(handle, table)
                 return
             try:
                 self._create(table, more or {})
@@ -288,7 +302,7 @@ class Lake:
     def _create(self, table: Table, more: Mapping[str, str]) -> None:
         DeltaTable.create(
             self.uri(table),
-            schema=Schema.from_arrow(table.schema),  # pyright: ignore[reportArgumentType]
+            schema=delta_schema(table),
             mode="ignore",
             partition_by=list(table.partition_by) or None,
             configuration={"delta.checkpointInterval": CHECKPOINT_EVERY, **more},
@@ -297,6 +311,25 @@ class Lake:
             storage_options=self._options,
         )
 
+    def _evolve(self, handle: DeltaTable, table: Table) -> None:
+        """Add the columns that the table does not have yet, in one commit."""
+        for attempt in range(TRIES):
+            later = lacking(handle, table)
+            if not later:
+                return
+            try:
+                handle.alter.add_columns([
+                    each for each in delta_schema(table).fields if each.name in later
+                ])  # fmt: skip
+            except (DeltaError, OSError) as error:  # another one may have added them
+                if attempt == TRIES - 1:
+                    raise LakeError(
+                        f"table {table.name} at {self.uri(table)}: columns "
+                        f"{', '.join(sorted(later))} cannot be added: {first_line(error)}."
+                    ) from error
+                time.sleep(random.uniform(0, 0.05 * 2 ** min(attempt, 6)))
+            handle.update_incremental()
+
     def _write(self, table: Table, frame: pl.DataFrame, app: App | None, **how: Any) -> bool:
         rows = validated(table, frame)
         commit = CommitProperties(app_transactions=[Transaction(*app)]) if app else None
@@ -304,8 +337,8 @@ class Lake:
         def once(handle: DeltaTable) -> None:
             write_deltalake(
                 handle,
-                rows,
-                writer_properties=_properties(table),
+                widened(rows, handle),
+                writer_properties=properties(table),
                 commit_properties=commit,
                 **how,
             )
@@ -350,61 +383,4 @@ def _transact(
         schema=handle.schema(),
         partition_by=list(table.partition_by),
         commit_properties=CommitProperties(app_transactions=[Transaction(*app) for app in apps]),
-    )
-
-
-def _parts(uri: str, table: Table, handle: DeltaTable) -> list[Part]:
-    rows = pl.DataFrame(handle.get_add_actions(flatten=True)).to_dicts()
-    return [_part(uri, table, row) for row in rows]
-
-
-def _part(uri: str, table: Table, row: dict[str, Any]) -> Part:
-    names = [name for name in table.schema if name not in table.partition_by]
-    return Part(
-        uri=f"{uri}/{unquote(row['path'])}",
-        path=row["path"],
-        size_bytes=row["size_bytes"],
-        rows=row["num_records"],
-        partition={name: str(row[f"partition.{name}"]) for name in table.partition_by},
-        stats="",
-        least={name: row.get(f"min.{name}") for name in names},
-        most={name: row.get(f"max.{name}") for name in names},
-    )
-
-
-def _add(part: Part) -> AddAction:
-    return AddAction(
-        path=quote(part.path, safe="/="), size=part.size_bytes,
-        partition_values=dict(part.partition), modification_time=now_ms(), data_change=True,
-        stats=part.stats,
-    )  # fmt: skip
-
-
-def _remove(part: Part) -> RemoveAction:
-    return RemoveAction(
-        path=part.path, data_change=True, deletion_timestamp=now_ms(), size=part.size_bytes,
-        partition_values=dict(part.partition),
-    )  # fmt: skip
-
-
-def sql(where: Where) -> str:
-    """The predicate `column = value and …`; a list of values becomes IN."""
-    return " and ".join(f"{name} {_operand(value)}" for name, value in where.items())
-
-
-def _operand(value: str | int | Sequence[str]) -> str:
-    if isinstance(value, int):
-        return f"= {value}"
-    if isinstance(value, str):
-        return f"= {quoted(value)}"
-    return f"in ({', '.join(quoted(item) for item in value)})"
-
-
-def _properties(table: Table) -> WriterProperties:
-    by_path = ColumnProperties(dictionary_enabled=False, encoding="DELTA_BYTE_ARRAY")
-    return WriterProperties(
-        compression="ZSTD",
-        compression_level=table.zstd_level,
-        max_row_group_size=131_072,
-        column_properties={"path": by_path} if table.path_sorted else None,
     )
