@@ -91,6 +91,9 @@ def _backends(rows: Sequence[Row]) -> list[Family]:
     cover = Family("warpdrive_lake_coverage_ratio",
                    "Share of node-hours with unbroken telemetry, 90 days; absent without agents.",
                    one)  # fmt: skip
+    agree = Family("warpdrive_lake_agreement_high_ratio",
+                   "Upper bound (95 %) of the share of index and store that agree, latest audit.",
+                   one)  # fmt: skip
     crawled = Family("warpdrive_lake_crawled_timestamp_seconds",
                      "Snapshot of the latest listing that counts.", one)  # fmt: skip
     state = Family("warpdrive_lake_listing_state",
@@ -101,10 +104,11 @@ def _backends(rows: Sequence[Row]) -> list[Family]:
         stored.add(name, value=row["bytes"])
         files.add(name, value=row["files"])
         cover.add(name, value=row["coverage"])
+        agree.add(name, value=row.get("agreement_high"))
         crawled.add(name, value=_seconds(row["crawled_at"]))
         for known in STATES:
             state.add(name, known, value=row["state"] == known)
-    return [stored, files, cover, crawled, state]
+    return [stored, files, cover, agree, crawled, state]
 
 
 def _usage(rows: Sequence[Row]) -> list[Family]:

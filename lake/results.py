@@ -158,7 +158,7 @@ def audited(lake: Lake, as_of: dt.datetime) -> pl.DataFrame:
     """The latest audit of each backend up to as-of: backend and AUDITED."""
     return (
         lake.scan(VERIFICATIONS)
-        .filter(pl.col("kind") == "verify", pl.col("verified_at") <= as_of)
+        .filter(pl.col("checked") > 0, pl.col("verified_at") <= as_of)
         .sort("verified_at").group_by("backend").last()
         .select("backend", *AUDITED).collect()
     )  # fmt: skip

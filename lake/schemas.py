@@ -451,7 +451,7 @@ VERIFICATIONS = Table(
         _c("index_agree", INT, "those that the store has so"),
         _c("live_checked", INT, "live objects that were looked up in the index"),
         _c("live_agree", INT, "those that the index has so"),
-        _c("unchecked", INT, "rows that the store could not be asked for"),
+        _c("unchecked", INT, "rows that could not be asked for, or changed after the report"),
         _c("checked", INT, "both ways together"),
         _c("agree", INT, "both ways together"),
         _c("agreement_low", FLOAT, "lower bound of agree / checked, 95 % (Wilson)"),

@@ -26,6 +26,7 @@ from lake.schemas import FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
 from pipelines.compare import compared
 from pipelines.index import Pieces, current, mark_renames, replayed, since, spans
+from pipelines.reportcheck import check_report, disagreement
 from pipelines.staging import Staged
 from pipelines.transforms import files as transform
 from storage import clock
@@ -70,6 +71,12 @@ class CrawlResult:
     seconds: float = 0.0
     error: str = ""
     listings: int = 0
+    checked: int = 0
+    """Files of the newest report that were compared with the live store."""
+    agree: int = 0
+    """Those that the store has so."""
+    disagrees: str = ""
+    """What to say of a report that does not agree with its store."""
 
 
 @dataclass
@@ -99,12 +106,15 @@ def crawl(lake: Lake, backend: Backend, options: CrawlOptions) -> CrawlResult:
     with held(lake.root, f"crawl-{backend.name}", LEASE_WAIT_SECONDS):
         recover(lake, backend.name)
         progress = _before(lake, backend.name)
-        result = CrawlResult(backend.name, source)
+        result, newest = CrawlResult(backend.name, source), progress.newest
         try:
             _take_all(lake, backend, options, progress, result)
         finally:
             shutil.rmtree(progress.folder, ignore_errors=True)
         result.files, result.bytes = progress.files.rows, progress.bytes
+        if progress.newest != newest and backend.inventory and backend.inventory.sample:
+            assert progress.newest
+            _check_report(lake, backend, progress.newest, result)
     result.seconds = round(time.monotonic() - started, 3)
     return result
 
@@ -131,6 +141,24 @@ def _take_all(
     if failed:
         log.info("crawl of %s failed: %s", backend.name, failed)
         result.state, result.error = "failed", failed
+
+
+def _check_report(lake: Lake, backend: Backend, at: dt.datetime, result: CrawlResult) -> None:
+    """Compare a sample of the newest report with the live store; nothing of it fails the crawl."""
+    row = check_report(lake, backend, at, clock.now())
+    result.checked, result.agree = row["checked"], row["agree"]
+    result.disagrees = disagreement(row)
+    if not result.disagrees:
+        return
+    log.warning("backend %s: %s", backend.name, result.disagrees)
+    result.error = result.error or result.disagrees
+    mine = latest_listings(lake).filter(
+        pl.col("backend") == backend.name, pl.col("snapshot_at") == at, pl.col("error") == ""
+    )  # fmt: skip
+    told = mine.tail(1).with_columns(
+        error=pl.lit(result.disagrees), written_at=pl.lit(clock.now(), transform.AT)
+    )
+    lake.append(LISTINGS, told)
 
 
 def _listings(lake: Lake, backend: Backend, options: CrawlOptions) -> Iterator[Listing]:

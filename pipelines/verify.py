@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +27,21 @@ from lake.store import Lake
 from storage.backends import Source, Stat, open_backend
 from storage.config import Backend
 from storage.errors import UsageError, WarpdriveError
+from storage.listing.objects import object_store
+from storage.listing.ranges import Store
+from storage.listing.ranges import text as raw_text
+from storage.options import OBJECT_STORES
+from storage.paths import path_bytes
 
 log = logging.getLogger(__name__)
 SAMPLE = 1000
-REPORT_SAMPLE = 100
+TRIES = 3
 AT_ONCE = 16
 COUNTED = ("complete", "partial", "held")
 COLUMNS = {name: FILES.schema[name] for name in
            ("path", "file_id", "size_bytes", "etag", "modified_at")}  # fmt: skip
 Row = dict[str, Any]
+Ask = Callable[[Row], "bool | None"]
 Lister = Callable[[Backend, dt.datetime], Iterable[pa.RecordBatch]]
 
 
@@ -61,23 +68,8 @@ def verify(lake: Lake, backend: Backend, asked: Asked, lister: Lister) -> Row:
     known = rows_of(lake, backend.name, live["file_id"])
     both = live.join(known, on="file_id", how="left", suffix="_index")
     same = [_same(row, "_index") for row in both.iter_rows(named=True)]
-    row = result(lake, backend.name, asked, "verify") | _counted(checks, same)
+    row = result(lake, backend.name, asked, "verify") | counted(checks, same)
     lake.append(VERIFICATIONS, pl.DataFrame([row], schema=VERIFICATIONS.schema))
-    return row
-
-
-def audit_report(lake: Lake, backend: Backend, asked: Asked) -> Row | None:
-    """Check a sample of what a report told against the live store; None where it cannot be asked.
-
-    It never raises: a report is used whatever comes out, and the result is stored and alerted on.
-    """
-    try:
-        checks = checked_live(backend, drawn_from_index(lake, backend.name, asked))
-        row = result(lake, backend.name, asked, "report") | _counted(checks, [])
-        lake.append(VERIFICATIONS, pl.DataFrame([row], schema=VERIFICATIONS.schema))
-    except (WarpdriveError, OSError) as error:
-        log.warning("backend %s: its report was not checked: %s", backend.name, error)
-        return None
     return row
 
 
@@ -95,7 +87,7 @@ def result(lake: Lake, backend: str, asked: Asked, kind: str) -> Row:
     }  # fmt: skip
 
 
-def _counted(checks: list[bool | None], live: list[bool]) -> Row:
+def counted(checks: Sequence[bool | None], live: Sequence[bool]) -> Row:
     """Counts of both ways and their interval; None is a row that could not be asked for."""
     mine = [check for check in checks if check is not None]
     checked, agree = len(mine) + len(live), sum(mine) + sum(live)
@@ -144,33 +136,67 @@ def drawn_from_store(batches: Iterable[pa.RecordBatch], backend: str, asked: Ask
     return best.sort("path")
 
 
-def checked_live(backend: Backend, index: pl.DataFrame) -> list[bool | None]:
+def checked_live(
+    backend: Backend, index: pl.DataFrame, changed_after: dt.datetime | None = None
+) -> list[bool | None]:
     """Ask the store for each row: whether it agrees, None where it could not be asked for.
 
-    Raises BackendError where not one could be.
+    changed_after: None too for what the store says was modified later. Raises WarpdriveError or
+    OSError where the first one cannot be asked for: then the store is away.
     """
     if index.is_empty():
         return []
+    rows = list(index.iter_rows(named=True))
+    hands = min(AT_ONCE, backend.crawl.parallel)
+    with _asking(backend, changed_after) as ask, ThreadPoolExecutor(hands) as pool:
+        first = ask(rows[0])
+
+        def quietly(row: Row) -> bool | None:
+            try:
+                return ask(row)
+            except (OSError, WarpdriveError):
+                return None
+
+        return [first, *pool.map(quietly, rows[1:])]
+
+
+@contextmanager
+def _asking(backend: Backend, changed_after: dt.datetime | None) -> Iterator[Ask]:
+    """What asks a store about one row of the index."""
+    if backend.type in OBJECT_STORES:
+        store = object_store(backend, TRIES)
+        yield lambda row: _look(store, row, changed_after)
+        return
     source = open_backend(backend)
     try:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            rows = index.iter_rows(named=True)
-            found = list(pool.map(lambda row: _ask(source, row), rows))
+        yield lambda row: _stat(source, row, changed_after)
     finally:
         source.close()
-    errors = [check for check in found if isinstance(check, OSError)]
-    if len(errors) == len(found):
-        raise errors[0]
-    return [None if isinstance(check, OSError) else check for check in found]
 
 
-def _ask(source: Source, row: Row) -> bool | OSError:
+def _look(store: Store, row: Row, changed_after: dt.datetime | None) -> bool | None:
+    """Object stores by their own listing of one key: no key is changed on the way."""
+    try:
+        key = raw_text(path_bytes(row["path"]))
+    except ValueError:  # the text of no key
+        return False
+    found = store.look(key).to_pylist()
+    if not found:
+        return False
+    modified = found[0]["modified_at"]
+    if changed_after is not None and modified is not None and modified > changed_after:
+        return None
+    return _alike(row, found[0])
+
+
+def _stat(source: Source, row: Row, changed_after: dt.datetime | None) -> bool | None:
     try:
         there = source.stat(row["path"])
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError as error:
-        return error
+    after = None if changed_after is None else _microseconds(changed_after)
+    if after is not None and there.modified_ns // 1000 > after:
+        return None
     return _agrees(there, row, local=source.local)
 
 
@@ -190,8 +216,13 @@ def _same(row: Row, suffix: str) -> bool:
     """Whether a live object and its row of the index are one and the same."""
     if row[f"size_bytes{suffix}"] is None:
         return False
-    pairs = [(row[name], row[name + suffix]) for name in ("size_bytes", "etag")]
-    return all(a == b or a is None or b is None for a, b in pairs)
+    return _alike(row, {name: row[name + suffix] for name in ("size_bytes", "etag")})
+
+
+def _alike(one: Row, other: Row) -> bool:
+    """Whether size and etag are the same, as far as both are known."""
+    pairs = [(one[name], other[name]) for name in ("size_bytes", "etag")]
+    return all(a == b or not a or not b for a, b in pairs[1:]) and pairs[0][0] == pairs[0][1]
 
 
 def _microseconds(at: dt.datetime) -> int:

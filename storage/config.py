@@ -30,6 +30,7 @@ AUTH_METHODS = (
     "service_principal", "oidc_federation", "gcp_wif", "static_keyvault",
 )  # fmt: skip
 CRAWL_NEEDS = ("tier", "owner")
+REPORT_SAMPLE = 100
 IGNORED_OWNERS = ("root", "nobody", "0", "65534")
 SEARCH_PATH = (Path("warpdrive.yaml"), Path("/etc/warpdrive/config.yaml"))
 
@@ -94,6 +95,8 @@ class Inventory:
 
     format: str
     location: str
+    sample: int = 0
+    """How many files of a report are checked against the live store; 0 = none."""
 
 
 @dataclass(frozen=True)
@@ -397,7 +400,11 @@ def _inventory(section: Section, folder: Path) -> Inventory | None:
     location = inner.text("location")
     if not location:
         raise inner.error("location", "is required: the folder or URL that holds the reports.")
-    found = Inventory(inner.choice("format", "s3", ("s3", "azure", "gcs")), _path(folder, location))
+    found = Inventory(
+        inner.choice("format", "s3", ("s3", "azure", "gcs")),
+        _path(folder, location),
+        inner.integer("sample", REPORT_SAMPLE),
+    )
     inner.finish()
     return found
 

@@ -51,6 +51,11 @@ class CrawlConfig(dg.Config):
             "removals_not_held", asset=FILES.name,
             description="No mass removal waits for a second listing or --allow-removal.",
         ),
+        dg.AssetCheckSpec(
+            "report_agrees", asset=FILES.name,
+            description="A sample of the newest inventory report does not rule out that 95 % of "
+            "it is in the live store.",
+        ),
     ],
 )  # fmt: skip
 def crawl_backend(context: dg.AssetExecutionContext, config: CrawlConfig):  # noqa: ANN201
@@ -78,4 +83,9 @@ def crawl_backend(context: dg.AssetExecutionContext, config: CrawlConfig):  # no
     yield dg.AssetCheckResult(
         asset_key=FILES.name, check_name="removals_not_held", passed=result.state != "held",
         severity=dg.AssetCheckSeverity.WARN, metadata={"why": result.error},
+    )  # fmt: skip
+    yield dg.AssetCheckResult(
+        asset_key=FILES.name, check_name="report_agrees", passed=not result.disagrees,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"why": result.disagrees, "checked": result.checked, "agree": result.agree},
     )  # fmt: skip

@@ -44,10 +44,10 @@ _ERROR = re.compile(rb"<(Code|Message)>([^<\n]*)")
 class AzureStore:
     """One container, below the configured prefix."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, tries: int = 0) -> None:
         self._name = backend.name
         self._container, self.prefix = s3_place(backend)
-        self._fetcher = Fetcher(backend.crawl.requests_per_second)
+        self._fetcher = Fetcher(backend.crawl.requests_per_second, tries)
         try:
             self._client = ContainerClient(
                 azure_account_url(backend), self._container, credential=_credential(backend),
@@ -88,6 +88,12 @@ class AzureStore:
         """The first key after `after`."""
         found = _names(self._ask({"startFrom": after, "maxresults": "2"}))
         return next((name for name in found if name > raw(after)), None)
+
+    def look(self, key: str) -> pa.RecordBatch:
+        """The blob of that very name, one row or none: of names that begin with it, the first."""
+        blobs = _BLOB.findall(self._ask({"prefix": self.prefix + key, "maxresults": "1"}))
+        there = [blob for blob in blobs[:1] if _name(blob) == raw(self.prefix + key)]
+        return self._rows(there, [_name(blob) for blob in there])
 
     def _ask(self, more: dict[str, str]) -> bytes:
         query = {

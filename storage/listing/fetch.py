@@ -33,8 +33,9 @@ class Reply(NamedTuple):
 class Fetcher:
     """Requests of one backend, from any number of threads."""
 
-    def __init__(self, requests_per_second: float = 0.0) -> None:
+    def __init__(self, requests_per_second: float = 0.0, tries: int = 0) -> None:
         self._gap = 1 / requests_per_second if requests_per_second else 0.0
+        self._tries = tries or TRIES
         self._next = time.monotonic()
         self._lock = threading.Lock()
         self.requests = 0
@@ -45,14 +46,14 @@ class Fetcher:
         Refusals that asking again does not change (401, 403, 404) are raised at once.
         """
         reply = Reply(0, b"")
-        for attempt in range(TRIES):
+        for attempt in range(self._tries):
             self.turn()
             reply = ask()
             if reply.status == 200 and whole(reply.body):
                 return reply.body
             if reply.status not in (0, 200, *AGAIN):
                 break
-            if attempt < TRIES - 1:
+            if attempt < self._tries - 1:
                 self._back_off(attempt, reply)
         raise RefusedError(reply)
 

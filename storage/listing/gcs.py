@@ -7,15 +7,17 @@ from typing import Any
 import obstore
 import pyarrow as pa
 import pyarrow.compute as pc
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import from_url
 
 from storage.config import Backend
 from storage.errors import BackendError, first_line
 from storage.listing.arrays import etags, paths, rows
+from storage.listing.columns import batch
 from storage.listing.fetch import Fetcher
 from storage.listing.ranges import Page
 from storage.options import obstore_options, url_of
+from storage.paths import path_text
 
 PAGE_KEYS = 1000
 
@@ -26,10 +28,10 @@ class GcsStore:
     prefix = ""
     has_ranges = True
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, tries: int = 0) -> None:
         self._name = backend.name
         self._url = url_of(backend)
-        self._fetcher = Fetcher(backend.crawl.requests_per_second)
+        self._fetcher = Fetcher(backend.crawl.requests_per_second, tries)
         self._store: Any = from_url(self._url, **obstore_options(backend))
 
     def page(self, after: str, marker: str) -> Page:
@@ -56,6 +58,24 @@ class GcsStore:
         """The first key after `after`."""
         found = self._list(after, 1)["path"].to_pylist()
         return found[0].encode() if found else None
+
+    def look(self, key: str) -> pa.RecordBatch:
+        """The object of that key, one row or none."""
+        self._fetcher.turn()
+        try:
+            meta: Any = obstore.head(self._store, key)
+        except (FileNotFoundError, NotFoundError):
+            return rows({}, 0)
+        except (BaseError, OSError) as error:
+            raise self._failed(error) from None
+        return batch(
+            {
+                "path": [path_text(key)], "size_bytes": [meta["size"]],
+                "etag": [(meta.get("e_tag") or "").strip('"') or None],
+                "modified_at": [meta["last_modified"]],
+            },
+            1,
+        )  # fmt: skip
 
     def _list(self, after: str, count: int) -> pa.RecordBatch:
         self._fetcher.turn()

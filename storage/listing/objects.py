@@ -35,22 +35,23 @@ def list_objects(
 def _batches(backend: Backend, kept: Staging, progress: Progress) -> Iterator[pa.RecordBatch]:
     parallel = backend.crawl.parallel
     try:
-        yield from list_in_parallel(Ranges(_store(backend)), kept, progress, parallel)
+        yield from list_in_parallel(Ranges(object_store(backend)), kept, progress, parallel)
     finally:
         progress.close()
 
 
-def _store(backend: Backend) -> Store:
+def object_store(backend: Backend, tries: int = 0) -> Store:
+    """The store of a backend, to be asked for pages and single keys; `tries` of each request."""
     if backend.type == "s3":
         from storage.listing.s3 import S3Store
 
-        return S3Store(backend)
+        return S3Store(backend, tries)
     if backend.type == "azureblob":
         from storage.listing.azure import AzureStore
 
-        return AzureStore(backend)
+        return AzureStore(backend, tries)
     if backend.type == "gcs":
         from storage.listing.gcs import GcsStore
 
-        return GcsStore(backend)
+        return GcsStore(backend, tries)
     raise ConfigError(f"backend '{backend.name}': type '{backend.type}' is no object store.")

@@ -52,6 +52,10 @@ class Store(Protocol):
         """The first key after `after`."""
         ...
 
+    def look(self, key: str) -> pa.RecordBatch:
+        """The object of a key below the prefix, in the columns LISTED: one row or none."""
+        ...
+
 
 class Ranges:
     """The tasks of a store: see storage/listing/tasks.py."""

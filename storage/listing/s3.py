@@ -42,11 +42,11 @@ class S3Store:
 
     has_ranges = True
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, tries: int = 0) -> None:
         self._name = backend.name
         self._bucket, self.prefix = s3_place(backend)
         self._owner = "owner" in backend.crawl.need
-        self._fetcher = Fetcher(backend.crawl.requests_per_second)
+        self._fetcher = Fetcher(backend.crawl.requests_per_second, tries)
         self._keys = s3_keys(backend)
         endpoint, self._region, path_style = s3_endpoint(backend, self._bucket)
         self._base = f"{endpoint}/{quote(self._bucket)}" if path_style else endpoint
@@ -69,6 +69,12 @@ class S3Store:
         """The first key after `after`."""
         keys = _keys(self._ask(after, {"max-keys": "1"}))
         return keys[0] if keys else None
+
+    def look(self, key: str) -> pa.RecordBatch:
+        """The object of that very key, one row or none: of keys that begin with it, the first."""
+        body = self._ask("", {"prefix": self.prefix + key, "max-keys": "1"})
+        keys = _keys(body)
+        return self._rows(body, keys, 0, int(keys == [raw(self.prefix + key)]))
 
     def _ask(self, after: str, more: dict[str, str]) -> bytes:
         query = {

@@ -69,7 +69,7 @@ class World:
             for name in ("data", "more", "gone")
         ]
         lines.append("  - {name: reports, type: s3, config: {bucket: reports}, "
-                     "inventory: {format: s3, location: ./inventory}}")  # fmt: skip
+                     "inventory: {format: s3, location: ./inventory, sample: 0}}")  # fmt: skip
         self.config.write_text("\n".join(lines) + "\n")
         self.server = self.start()
         self.answers, self.before, self.first_crawl, self.exit_code = {}, {}, {}, None

@@ -21,7 +21,7 @@ LAYERS = {
     "housekeeping": {"retention", "fold", "compaction", "checkpoints", "vacuum"},
 }
 CHECKS = {
-    ("files", "listed"), ("files", "removals_not_held"), ("quarantine", "few_lines_refused"),
+    ("files", "listed"), ("files", "removals_not_held"), ("files", "report_agrees"), ("quarantine", "few_lines_refused"),
     ("ledger", "all_read"), ("ledger", "clocks_agree"), ("usage", "sums_agree"),
     ("backends", "telemetry_covers"),
 }  # fmt: skip

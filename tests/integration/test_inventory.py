@@ -321,7 +321,7 @@ def test_azure_end_to_end_by_the_config(home):
     azure.add(0, [blob("data/x", 5, LastAccessTime="2026-09-20T08:00:00Z")])
     text = home.file.read_text() + (
         "  - {name: az, type: azureblob, config: {account: acc, container: data},"
-        " inventory: {format: azure, location: ./azure}}\n"
+        " inventory: {format: azure, location: ./azure, sample: 0}}\n"
     )
     home.file.write_text(text)
     said = home.run("crawl", "--backend", "az", "--format", "csv")
