@@ -181,6 +181,12 @@ async def audit_log(asked: Asked) -> Response:
     )
 
 
+async def verify(asked: Asked) -> Response:
+    """How well each index agreed with its store when it was last audited, with a 95 % interval."""
+    scope.unfiltered(asked.caller)
+    return await _rows(asked, "verify", lambda r: r.verify(asked["backend"]), heavy=True)
+
+
 _DEPTH = number("depth", 1, "Path segments of a prefix.", low=1, high=64)
 ROUTES = (
     Route(
@@ -318,6 +324,15 @@ ROUTES = (
             text("team", "The team it would belong to.", required=True),
         ),
         answer="rule",
+    ),
+    Route(
+        "GET",
+        "/api/v1/verify",
+        "verify",
+        "The last audit of each index against its store",
+        verify,
+        params=(BACKEND,),
+        answer="verify",
     ),
     Route(
         "GET",

@@ -72,7 +72,7 @@ class Runs:
                 return run
         run = Run(kind, who, order)
         self._waiting.append(run)
-        if kind == "crawl":
+        if kind != "ingest":
             await asyncio.to_thread(table.write, Lake(self._config.lake.root), run.row())
         self._wake.set()
         return run
@@ -127,7 +127,7 @@ class Runs:
                     run.ended_at = clock.now()
                     self._running = None
                     run.done.set()
-                if run.kind == "crawl":
+                if run.kind != "ingest":
                     await asyncio.to_thread(table.write, Lake(self._config.lake.root), run.row())
                 elif run.state != "ok":
                     log.warning("ingest and refresh: %s", run.detail.get("error"))

@@ -113,6 +113,12 @@ BODIES: dict[str, dict[str, Schema]] = {
         }}},
     }},
 }  # fmt: skip
+AUDIT = {
+    "backend": TEXT, "verified_at": INSTANT, "checked": COUNT, "agree": COUNT,
+    "agreement_low": SHARE, "agreement_high": SHARE,
+    "lag_seconds": maybe(NUMBER | {"minimum": 0}), "sample": COUNT, "index_checked": COUNT,
+    "index_agree": COUNT, "live_checked": COUNT, "live_agree": COUNT, "unchecked": COUNT,
+}  # fmt: skip
 ANSWERS: dict[str, Schema] = {
     "usage": rows({
         "group_name": TEXT, "backend_name": TEXT, "file_count": COUNT, "total_bytes": COUNT,
@@ -157,6 +163,7 @@ ANSWERS: dict[str, Schema] = {
         "group": TEXT, "backend": TEXT, "added_files": COUNT, "added_bytes": COUNT,
         "removed_files": COUNT, "removed_bytes": COUNT, "changed_bytes": INTEGER,
     }),
+    "verify": rows(AUDIT),
     "audit_log": rows({
         "at": INSTANT, "who": TEXT, "action": TEXT, "object": TEXT, "before": TEXT, "after": TEXT,
     }),
@@ -170,8 +177,8 @@ ANSWERS: dict[str, Schema] = {
                                               "interrupted"]},
         "run_id": TEXT,
     }, kind=TEXT, who=TEXT, requested_at=INSTANT, ended_at=maybe(INSTANT),
-       backends={"type": "array", "items": {"type": "object"}}, failed={"type": "object"},
-       error=TEXT),
+       backends={"type": "array", "items": {"type": "object"}}, audits=rows(AUDIT),
+       failed={"type": "object"}, error=TEXT),
     "document": {"type": "object"},
     "health": row({
         "status": {"type": "string", "enum": ["ok", "degraded"]}, "checks": {"type": "object"},

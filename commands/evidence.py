@@ -121,12 +121,23 @@ def verify(backend: str, sample: int, fmt: str, **o: Any) -> None:
 
     Example: warpdrive verify --backend training --sample 2000
     """
-    from pipelines import commands
-
-    asked = Asked(o, local="an audit asks the stores themselves, from where it is called")
+    asked = Asked(o)
     if asked.as_of:
         raise UsageError("--as-of: the store can only be asked as it is now: leave it away.")
-    rows, failed = commands.verify(asked.config, backend, sample)
+    rows, failed = _audited(asked, backend, sample)
     emit("verify", rows, fmt)
     if failed:
-        raise WarpdriveError("; ".join(failed))
+        told = (f"backend '{name}' could not be verified: {why}" for name, why in failed.items())
+        raise WarpdriveError("; ".join(told))
+
+
+def _audited(asked: Asked, backend: str, sample: int) -> tuple[list[dict[str, Any]], Any]:
+    if (server := asked.server) is not None:
+        from commands.remote import RUN_SECONDS
+
+        params = {"backend": backend, "sample": sample}
+        told = server.send("POST", "/verify", params, seconds=RUN_SECONDS)
+        return told.get("audits") or [], told.get("failed")
+    from pipelines import commands
+
+    return commands.verify(asked.config, backend, sample)

@@ -17,7 +17,7 @@ from lake.metrics.ledger import broken_hours, by_node_and_hour
 from lake.metrics.ownership import below, prefix_rules
 from lake.metrics.span import AGES
 from lake.metrics.usage import prefix
-from lake.schemas import AGENTS, AUDIT_LOG, LEDGER, STALE_INDEX, STALE_ROLLUP
+from lake.schemas import AGENTS, AUDIT_LOG, LEDGER, STALE_INDEX, STALE_ROLLUP, VERIFICATIONS
 from lake.store import Lake
 from lake.world import World
 from storage.config import Config
@@ -170,6 +170,11 @@ class Ask:
         """Changes of control tables, newest first."""
         found = self._lake.scan(AUDIT_LOG).sort("at", descending=True)
         return rows((found.head(limit) if limit else found).collect())
+
+    def verify(self) -> list[Row]:
+        """The last audit of each backend, both ways."""
+        audits = self._lake.scan(VERIFICATIONS).filter(pl.col("kind") == "verify")
+        return rows(audits.sort("verified_at").group_by("backend").last().sort("backend").collect())
 
     def _index(self) -> pl.LazyFrame:
         if self._index_version is None:

@@ -28,6 +28,10 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 COUNTS = ("read_count", "write_count", "bytes_read", "bytes_written")
 NO_COLUMN = "No field named"
 """What the engine says of a column that was declared after the table was made."""
+AUDIT = (
+    "checked", "agree", "agreement_low", "agreement_high", "lag_seconds", "sample",
+    "index_checked", "index_agree", "live_checked", "live_agree", "unchecked",
+)  # fmt: skip
 Row = dict[str, Any]
 
 
@@ -163,6 +167,17 @@ class Query:
             f'select {_us("at")}, who, action, object, "before", "after" from audit_log '
             f"order by at_us desc{_limit(limit)}",
             ("audit_log",),
+            latest=True,
+        )
+
+    def verify(self) -> list[Row]:
+        """The last audit of each backend, both ways."""
+        return self.rows(
+            "with l as (select *, row_number() over (partition by backend order by verified_at "
+            "desc) as nth from verifications where kind = 'verify') "
+            f"select backend, {_us('verified_at')}, {', '.join(AUDIT)} from l where nth = 1 "
+            "order by backend",
+            ("verifications",),
             latest=True,
         )
 

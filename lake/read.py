@@ -194,6 +194,11 @@ class Reader:
         """Changes of quotas, teams and rules, newest first; `limit` 0 is no limit."""
         return self._made("audit_log", (limit,))
 
+    def verify(self, backend: str = "") -> list[Row]:
+        """The last audit of each backend that was audited, whatever the as-of."""
+        self.known_backend(backend)
+        return self._of_backend(self._made("verify", ()), backend)
+
     def known_user(self, user: str) -> bool:
         """Whether telemetry, a team or an owned file names the user."""
         owned = any(row["group"] == user for row in self._document("usage-user-owner"))

@@ -51,6 +51,10 @@ CSV = {
         "backend", "source", "state", "files", "bytes", "added", "removed", "seconds", "error",
     ),
 }  # fmt: skip
+VERIFIED = (
+    "backend", "verified_at", "checked", "agree", "agreement_low", "agreement_high", "lag_seconds",
+    "sample", "index_checked", "index_agree", "live_checked", "live_agree", "unchecked",
+)  # fmt: skip
 AUDITED = ("verified_at", "checked", "agree", "agreement_low", "agreement_high")
 INSTANTS = ("last_access", "last_modified", "grace_until", "crawled_at", "since", "at")
 
@@ -190,6 +194,10 @@ def _team(row: Row) -> Row:
     return {"user_id": row["user"], "team_name": row["team"], "since": row["since_at"]}
 
 
+def _verify(row: Row) -> Row:
+    return {name: row[name] for name in VERIFIED}
+
+
 _BODIES = {
     "usage": _usage,
     "stale": _stale,
@@ -202,7 +210,7 @@ _BODIES = {
     "ledger": dict,
     "diff": dict,
     "audit-log": dict,
-    "verify": dict,
+    "verify": _verify,
     "crawl": dict,
 }
 

@@ -538,7 +538,7 @@ RUNS = Table(
     "one run that was asked for; the latest row of an id wins",
     (
         _c("run_id", TEXT, "random id"),
-        _c("kind", TEXT, "crawl or ingest"),
+        _c("kind", TEXT, "crawl or verify"),
         _c("who", TEXT, "who asked"),
         _c("server", TEXT, "host and process that runs it"),
         _c("state", TEXT, "requested, running, ok, partial, error or interrupted"),

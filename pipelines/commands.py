@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lake.read import Reader
 from lake.store import Lake
 from pipelines import importing, settings
 from pipelines.ingest import SKEWED, Window, imported_prefixes, ledger, pending_hours
@@ -98,16 +99,18 @@ def _crawl_one(config: Config, name: str, as_of: dt.datetime | None, *, allow_re
                 "error": str(error)}  # fmt: skip
 
 
-def verify(config: Config, backend: str, sample: int) -> tuple[list[Row], list[str]]:
-    """Audit one backend, or all: a row each, and a line for each that could not be audited."""
+def verify(config: Config, backend: str, sample: int) -> tuple[list[Row], dict[str, str]]:
+    """Audit one backend, or all: a row each, and what was wrong with those that could not be."""
     names = [config.backend(backend).name] if backend else [b.name for b in config.backends]
-    rows, failed = [], []
+    done, failed = [], {}
     for name in names:
         try:
-            rows.append(_runs(config).verify(config, name, sample))
+            _runs(config).verify(config, name, sample)
+            done.append(name)
         except WarpdriveError as error:
-            failed.append(f"backend '{name}' could not be verified: {error}")
-    return rows, failed
+            failed[name] = str(error)
+    rows = {row["backend"]: row for row in Reader(config).verify()} if done else {}
+    return [rows[name] for name in done], failed
 
 
 def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool) -> str:

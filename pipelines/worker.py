@@ -11,9 +11,11 @@ import logging
 import os
 import select
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from lake.reports import body
 from pipelines import commands
 from storage.config import Config
 from storage.errors import WarpdriveError
@@ -42,7 +44,7 @@ def work(config: Config) -> None:
 def carry_out(config: Config, order: Row) -> Row:
     """One order: `{"state", "detail"}`. What is our own bug is in the log with its traceback."""
     try:
-        return _crawl(config, order) if order["kind"] == "crawl" else _ingest(config)
+        return _WORK[order["kind"]](config, order)
     except WarpdriveError as error:
         return {"state": "error", "detail": {"error": str(error)}}
     except Exception as error:
@@ -50,7 +52,7 @@ def carry_out(config: Config, order: Row) -> Row:
         return {"state": "error", "detail": {"error": f"internal error: {type(error).__name__}"}}
 
 
-def _ingest(config: Config) -> Row:
+def _ingest(config: Config, _order: Row) -> Row:
     commands.ingest(config, ())
     commands.refresh(config, None, rebuild=False)
     return {"state": "ok", "detail": {}}
@@ -64,12 +66,31 @@ def _crawl(config: Config, order: Row) -> Row:
     )
     commands.refresh(config, None, rebuild=False)
     failed = {row["backend"]: row["error"] for row in rows if row["state"] == "failed"}
-    state = "ok" if not failed else "error" if len(failed) == len(rows) else "partial"
     detail: Row = {"backends": rows}
-    if failed:
-        named = "; ".join(f"{name}: {error}" for name, error in failed.items())
-        detail |= {"failed": failed, "error": f"crawl failed for {named}"}
-    return {"state": state, "detail": detail}
+    state = _state(len(rows) - len(failed), failed)
+    return {"state": state, "detail": detail | _told("crawl", failed)}
+
+
+def _verify(config: Config, order: Row) -> Row:
+    """Audit indexes against their stores."""
+    rows, failed = commands.verify(config, order.get("backend", ""), order["sample"])
+    detail: Row = {"audits": body("verify", rows)}
+    return {"state": _state(len(rows), failed), "detail": detail | _told("verify", failed)}
+
+
+def _state(well: int, failed: Row) -> str:
+    return "ok" if not failed else "partial" if well else "error"
+
+
+def _told(work: str, failed: Row) -> Row:
+    """The backends that failed, with their errors; nothing where none did."""
+    named = "; ".join(f"{name}: {error}" for name, error in failed.items())
+    return {"failed": failed, "error": f"{work} failed for {named}"} if failed else {}
+
+
+_WORK: dict[str, Callable[[Config, Row], Row]] = {
+    "crawl": _crawl, "ingest": _ingest, "verify": _verify,
+}  # fmt: skip
 
 
 def main(config: Config) -> None:

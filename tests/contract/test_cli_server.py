@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from servers.goserver import GoServer
@@ -102,6 +103,47 @@ def test_an_error_of_the_server_is_one_line_and_the_right_exit(world, command, c
     assert told in remote.err
     assert remote.err.startswith("error: ")
     assert remote.err.count("\n") == 1
+
+
+def test_an_audit_is_asked_of_a_server_and_is_then_what_the_lake_and_rest_tell(world):
+    """Local = `--server` = `GET /verify` after it, byte for byte; one that fails is named."""
+    home, server, url = world
+    assert home.run("verify", "--sample", "5", "--format", "json").code == 0
+    asked = home.run("verify", "--sample", "4", "--format", "json", "--server", url)
+    assert (asked.code, asked.err) == (0, "")
+    rows = json.loads(asked.out)
+    assert [(row["backend"], row["checked"], row["agree"]) for row in rows] == [
+        ("data", 6, 6), ("other", 6, 6)  # three files, both ways
+    ]  # fmt: skip
+    assert rows[0]["agreement_low"] == pytest.approx(0.60967, abs=1e-5)
+    assert asked.out == server.get("verify").body.decode()
+    one = home.run("verify", "--backend", "data", "--format", "json", "--server", url)
+    assert json.loads(one.out) == server.get("verify?backend=data").json
+    started = server.post("verify?wait=false&backend=data&sample=1")
+    assert (started.status, set(started.json)) == (202, {"status", "run_id"})
+    assert started.headers["location"] == f"/api/v1/runs/{started.json['run_id']}"
+    told = followed(server, started.headers["location"])
+    assert (told["status"], told["kind"], told["who"]) == ("ok", "verify", "local")
+    assert told["audits"] == server.get("verify?backend=data").json
+    assert server.post("verify?backend=nope").status == 400
+    moved = home.folder / "away"
+    home.root("other").rename(moved)
+    try:
+        failed = home.run("verify", "--format", "csv", "--server", url)
+        assert failed.code == 1
+        assert [row["backend"] for row in failed.rows] == ["data"]
+        assert "backend 'other' could not be verified" in failed.err
+        only = server.post("verify?backend=other")
+        assert (only.status, "other" in only.error["message"]) == (502, True)
+    finally:
+        moved.rename(home.root("other"))
+
+
+def followed(server, place):
+    """A run at its end."""
+    while (told := server.get(place).json)["status"] in ("requested", "running"):
+        time.sleep(0.05)
+    return told
 
 
 def test_changes_through_a_server_are_seen_in_the_lake(new_home):

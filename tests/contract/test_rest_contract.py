@@ -11,7 +11,7 @@ from tests.servers.asgi import InProcess
 
 EVENT = {"ts": "2026-01-05T10:00:00Z", "user": "ann", "backend": "data", "path": "a", "op": "read"}
 GETS = ("usage", "stale", "growth", "quota", "user/ann", "backends", "team", "ledger", "rules",
-        "audit_log", "diff?day1=2026-01-01&day2=2026-01-02")  # fmt: skip
+        "audit_log", "verify", "diff?day1=2026-01-01&day2=2026-01-02")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
