@@ -21,9 +21,9 @@ LAYERS = {
     "housekeeping": {"retention", "fold", "compaction", "checkpoints", "vacuum"},
 }
 CHECKS = {
-    ("files", "listed"), ("files", "removals_not_held"), ("files", "report_agrees"), ("quarantine", "few_lines_refused"),
-    ("ledger", "all_read"), ("ledger", "clocks_agree"), ("usage", "sums_agree"),
-    ("backends", "telemetry_covers"),
+    ("files", "listed"), ("files", "removals_not_held"), ("files", "report_agrees"),
+    ("quarantine", "few_lines_refused"), ("ledger", "all_read"), ("ledger", "clocks_agree"),
+    ("usage", "sums_agree"), ("backends", "telemetry_covers"),
 }  # fmt: skip
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
