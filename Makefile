@@ -32,7 +32,8 @@ test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both 
 	@unset DAGSTER_HOME WARPDRIVE_CONFIG; $(BIN)/pytest tests/unit/test_servers.py \
 		tests/integration/test_listing_objects.py tests/integration/test_stores.py \
 		tests/integration/test_sign_in.py tests/integration/test_crawl_faults.py \
-		tests/integration/test_mount_stores.py tests/integration/test_doctor.py $(PYTEST)
+		tests/integration/test_mount_stores.py tests/integration/test_doctor.py \
+		tests/integration/test_crawl_killed.py $(PYTEST)
 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
 	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)

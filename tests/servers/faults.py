@@ -85,6 +85,7 @@ class FaultProxy:
         self._faults: list[_Fault] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self.log: list[Request] = []
+        self._came = threading.Condition()
         self._loop = asyncio.new_event_loop()
         ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready,), daemon=True)
@@ -105,6 +106,12 @@ class FaultProxy:
     def asked(self, match: str = "") -> list[Request]:
         """The requests so far whose `METHOD /path?query` matches."""
         return [r for r in self.log if re.search(match, f"{r.method} {r.path}")]
+
+    def wait(self, match: str, seconds: float = 60.0) -> None:
+        """Wait until a request came that matches. Raises TimeoutError."""
+        with self._came:
+            if not self._came.wait_for(lambda: self.asked(match), seconds):
+                raise TimeoutError(f"nobody asked for {match} in {seconds} s")
 
     def stop(self) -> None:
         """Cut every connection and end the thread."""
@@ -151,7 +158,9 @@ class FaultProxy:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         body = await _body(reader, headers)
         request = Request(method, path, headers={k.lower(): v for k, v in headers})
-        self.log.append(request)
+        with self._came:
+            self.log.append(request)
+            self._came.notify_all()
         fault = self._next_fault(f"{method} {path}")
         request.fault = fault.mode if fault else ""
         if fault and fault.mode in _REASONS:
