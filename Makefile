@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real test-ui test-ops docs test-scale chaos bench-crawl bench-mount bench-cli bench-api bench-lake bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-real test-ui test-ops docs test-scale chaos bench-crawl bench-mount bench-cli bench-api bench-lake bench-ui bench-report lint format dev dash lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -38,8 +38,8 @@ test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
 	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)
 
-test-ops: setup ## run server, agent, Prometheus and Alertmanager for real: metrics, alerts, dashboard
-	@tools/setup prometheus >/dev/null && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ops $(PYTEST)
+test-ops: setup ## run server, agent, Prometheus, Alertmanager and PostgreSQL for real
+	@tools/setup prometheus >/dev/null && tools/setup postgres >/dev/null && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ops $(PYTEST)
 
 test-scale: setup ## three Ray nodes on this machine, in a network of their own; workers and a node are killed
 	@tools/setup extra >/dev/null && unshare -rn sh -c 'ip link set lo up && exec "$$@"' scale \
@@ -65,6 +65,10 @@ bench-ingest: setup ## race ingest against DuckDB; bad lines and small objects t
 
 bench-crawl: setup ## race the crawl of local folders and inventory reports against fsspec, find and DuckDB
 	@$(BIN)/python bench/crawl.py $(CASES)
+
+bench-ui: setup ## time the first paint of every page in a browser: 100,000 and 10 million files
+	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && timeout 600 env -u DAGSTER_HOME -u WARPDRIVE_CONFIG \
+		$(BIN)/python -P bench/ui.py --files 100000 --files 10000000 $(BENCH)
 
 bench-report: setup ## write docs/performance.md from the last run of each benchmark
 	@$(BIN)/python bench/report.py
@@ -94,7 +98,7 @@ dash: setup ## the dashboard
 lock: ## write both locks anew (UPGRADE=--upgrade for newer versions)
 	@uv=$$(tools/setup uv) && compile() { "$$uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" $(UPGRADE) pyproject.toml "$$@"; } && \
-	compile --extra agent --extra server --extra dev --extra build --output-file requirements.lock && \
+	compile --extra agent --extra server --extra postgres --extra dev --extra build --output-file requirements.lock && \
 	compile --extra ray --extra bench --constraints requirements.lock --output-file requirements-extra.lock
 
 clean: ## remove .venv, .uv and .artifacts

@@ -26,7 +26,7 @@ from lake import state
 from lake.buckets import DEFAULT_BUCKETS
 from lake.ids import file_id
 from lake.metrics.access import daily
-from lake.schemas import ACCESS_DAILY, EVENTS, FILE_CHANGES, FILES, LISTINGS, TEAMS, Table
+from lake.schemas import ACCESS_DAILY, EVENTS, FILE_CHANGES, FILES, LISTINGS, QUOTAS, TEAMS, Table
 from lake.store import Lake
 from storage.landing import compress
 
@@ -249,39 +249,71 @@ def land(size: Size, folder: Path, *, per_object: int, bad_every: int = 0) -> in
     return total
 
 
-def fill(lake: Lake, size: Size) -> None:
-    """The tables that crawl and ingest would have left: files, listings, access_daily, teams."""
-    at = pl.lit(END).cast(pl.Datetime("us", "UTC"))
-    sums: dict[str, list[int]] = {}
+def fill(lake: Lake, size: Size, *, lived: bool = False) -> None:
+    """The tables that crawl and ingest would have left: files, listings, access_daily, teams.
+
+    A `lived` lake has a listing a week, two quotas a team, and the events themselves, every tenth
+    of a job, landed on their day: what a dashboard shows beside the files.
+    """
+    listed: list[pl.DataFrame] = []
     for backend, first, last in chunks(size):
         rows = files(size, first, last, backend)
         lake.append(FILES, rows)
+        age = (pl.lit(END) - pl.col("modified_at")).dt.total_days() // 7 if lived else pl.lit(0)
+        weeks = pl.duration(days=age * 7)
+        at = (pl.lit(END).cast(pl.Datetime("us", "UTC")) - weeks).dt.cast_time_unit("us")
+        told = rows.with_columns(listing=1000 - age, snapshot_at=at)
         if size.changes:
-            lake.append(FILE_CHANGES, filled(FILE_CHANGES, rows.with_columns(
-                listing=pl.lit(1), snapshot_at=at, change=pl.lit("added"),
-                previous_bytes=pl.lit(0),
+            lake.append(FILE_CHANGES, filled(FILE_CHANGES, told.with_columns(
+                change=pl.lit("added"), previous_bytes=pl.lit(0),
             )))  # fmt: skip
-        total = sums.setdefault(backend, [0, 0])
-        total[0] += rows.height
-        total[1] += int(rows["size_bytes"].sum())
-    lake.append(LISTINGS, pl.DataFrame([_listing(name, *total) for name, total in sums.items()],
-                                       schema=LISTINGS.schema))  # fmt: skip
+        listed.append(told.group_by("backend", "listing", "snapshot_at").agg(
+            added=pl.len().cast(pl.Int64), added_bytes=pl.col("size_bytes").sum(),
+        ))  # fmt: skip
+    lake.append(LISTINGS, _listings(pl.concat(listed)))
     lake.append(TEAMS, members())
-    for day in range(size.days):
-        landed = f"{END - dt.timedelta(days=day):%Y-%m-%d}"
-        rows = daily(accepted(events(size, day)).lazy(), landed).collect()
-        lake.replace(ACCESS_DAILY, rows, {"landing_day": landed})
+    if lived:
+        lake.append(QUOTAS, limits())
+    _fill_days(lake, size, lived=lived)
     state.create(lake, DEFAULT_BUCKETS)
     state.rebuild(lake)
     state.fold_base(lake, END, at_once=True)
 
 
-def _listing(backend: str, count: int, total: int) -> dict[str, object]:
-    return {
-        "backend": backend, "listing": 1, "source": "list", "report": "", "snapshot_at": END,
-        "state": "complete", "files": count, "bytes": total, "added": count, "removed": 0,
-        "added_bytes": total, "removed_bytes": 0, "seconds": 1.0, "error": "", "written_at": END,
-    }  # fmt: skip
+def _fill_days(lake: Lake, size: Size, *, lived: bool) -> None:
+    for day in range(size.days):
+        landed = f"{END - dt.timedelta(days=day):%Y-%m-%d}"
+        raw = accepted(events(size, day), f"{landed}T00")
+        if lived:
+            job = pl.when(pl.col("line") % 10 == 0).then(pl.col("line") // 1000)
+            named = raw.with_columns(job=job.cast(pl.String).fill_null(""))
+            lake.append(EVENTS, named)
+        rows = daily(raw.lazy(), landed).collect()
+        lake.replace(ACCESS_DAILY, rows, {"landing_day": landed})
+
+
+def _listings(added: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `listings`, all complete, from what came with each: backend, listing, sums."""
+    key = ["backend", "listing", "snapshot_at"]
+    sums = added.group_by(key).agg(pl.col("added", "added_bytes").sum()).sort(key)
+    return filled(LISTINGS, sums.with_columns(
+        source=pl.lit("list"), report=pl.lit(""), state=pl.lit("complete"),
+        files=pl.col("added").cum_sum().over("backend"),
+        bytes=pl.col("added_bytes").cum_sum().over("backend"),
+        removed=pl.lit(0), removed_bytes=pl.lit(0), seconds=pl.lit(1.0), error=pl.lit(""),
+        written_at=pl.col("snapshot_at"),
+    ))  # fmt: skip
+
+
+def limits() -> pl.DataFrame:
+    """Rows of `quotas`: two a team, on all backends and on one."""
+    rows = [(f"team{n:02d}", place) for n in range(TEAM_COUNT) for place in ("", "training")]
+    return pl.DataFrame({
+        "at": [END] * len(rows), "who": "bench", "number": range(1, len(rows) + 1),
+        "action": "set", "quota_id": range(1, len(rows) + 1),
+        "team": [team for team, _ in rows], "backend": [place for _, place in rows],
+        "soft_bytes": 1 << 45, "hard_bytes": 1 << 47, "grace_seconds": 0,
+    }, schema_overrides=QUOTAS.schema).pipe(lambda made: filled(QUOTAS, made))  # fmt: skip
 
 
 def members() -> pl.DataFrame:
@@ -315,6 +347,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--events", type=int, default=250_000, help="per day")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lived", action="store_true", help="weekly listings, quotas, events")
     parser.add_argument("--land", action="store_true", help="landing objects, not tables")
     o = parser.parse_args()
     o.folder.mkdir(parents=True, exist_ok=True)
@@ -323,7 +356,7 @@ def main() -> None:
     if o.land:
         land(size, o.folder / "landing", per_object=100_000)
     else:
-        fill(Lake(str(o.folder / "lake")), size)
+        fill(Lake(str(o.folder / "lake")), size, lived=o.lived)
 
 
 if __name__ == "__main__":

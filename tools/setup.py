@@ -39,9 +39,13 @@ def main(arguments: Sequence[str]) -> int:
         with one_at_a_time():
             if arguments:
                 print(
-                    {"chromium": chromium, "uv": find_uv, "extra": extra, "prometheus": prometheus}[
-                        arguments[0]
-                    ]()
+                    {
+                        "chromium": chromium,
+                        "uv": find_uv,
+                        "extra": extra,
+                        "prometheus": prometheus,
+                        "postgres": postgres,
+                    }[arguments[0]]()
                 )
             else:
                 fill_venv()
@@ -215,6 +219,21 @@ def prometheus() -> str:
     if not there() and not install_packages(packages, "the tests of operations need", there):
         raise SetupError(f"not all of {', '.join(tools)} are on PATH")
     return str(shutil.which("prometheus"))
+
+
+def postgres() -> str:
+    """The folder of PostgreSQL's programs, else the distribution's."""
+
+    def programs() -> list[Path]:
+        found = shutil.which("postgres")
+        debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+        return ([Path(found)] if found else []) + debian
+
+    if not programs() and not install_packages(
+        ["postgresql"], "the tests of operations need", lambda: bool(programs())
+    ):
+        raise SetupError("no postgres")
+    return str(programs()[-1].parent)
 
 
 def install_packages(names: list[str], why: str, satisfied: Callable[[], bool]) -> bool:
