@@ -29,9 +29,12 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip
 
 
-def make_app(configs: Mapping[str, Config]) -> Any:
-    """The ASGI application: one config under the name '', or one config for each tenant."""
-    state = State(configs)
+def make_app(configs: Mapping[str, Config], *, crawls: bool = False) -> Any:
+    """The ASGI application: one config under the name '', or one config for each tenant.
+
+    `crawls`: at the start and every `control_plane.storage_crawl_interval`.
+    """
+    state = State(configs, crawls=crawls)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -87,9 +87,7 @@ def _parameter(param: Param, names: Mapping[str, Sequence[str]]) -> dict[str, An
     schema = dict(param.schema)
     if param.names in names:
         known = list(names[param.names])
-        extra = ["all"] if param.names == "backend" and not param.required else []
-        if param.names == "team" and not param.required:
-            extra = [""]
+        extra = {"backend": ["", "all"], "team": [""]}[param.names] if not param.required else []
         if known or extra:
             schema["enum"] = [*extra, *known]
     found = {

@@ -13,6 +13,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from api.errors import ApiError
@@ -91,7 +92,7 @@ class Runs:
         found = await asyncio.to_thread(table.find, Lake(self._config.lake.root), run_id)
         if found is None:
             return None
-        if found["state"] not in table.ENDED and found["server"] == server_id():
+        if found["state"] not in table.ENDED and _left(found["server"]):
             found["state"] = "interrupted"
         return table.body(found)
 
@@ -169,6 +170,17 @@ class Runs:
                 env={**os.environ, "WARPDRIVE_CONFIG": self._config.file}, start_new_session=True,
             )  # fmt: skip
         return self._worker
+
+
+def _left(server: str) -> bool:
+    """Whether the process that asked for a run knows it no more: it is this one, or has ended.
+
+    Of a process on another machine nobody here can say.
+    """
+    host, _, pid = server.rpartition(":")
+    if host != server_id().rpartition(":")[0]:
+        return False
+    return int(pid) == os.getpid() or not Path(f"/proc/{pid}").exists()
 
 
 async def finished(run: Run) -> Row:

@@ -15,8 +15,10 @@ NUMBER: Schema = {"type": "number"}
 FLAG: Schema = {"type": "boolean"}
 INSTANT: Schema = {"type": "string", "format": "date-time"}
 DAY: Schema = {"type": "string", "format": "date"}
+SHOWN = "[ -~\u00a0-\ud7ff\ue000-\U0010ffff]"
+"""A character of a name, as `lake.change` has it: no control character."""
 NAME: Schema = {
-    "type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[ -~\u00A1-\uD7FF]+$",
+    "type": "string", "minLength": 1, "maxLength": 200, "pattern": f"^{SHOWN}+$",
 }  # fmt: skip
 SHARE: Schema = {"type": ["number", "null"], "minimum": 0, "maximum": 1}
 
@@ -59,9 +61,7 @@ EVENT: Schema = {
             "size", "drops",
         )},
         **{name: maybe(FLAG) for name in ("cache_hit", "kernel_cached")},
-        **{name: maybe(NUMBER) | {"minimum": -1e300, "maximum": 1e300} for name in (
-            "weight", "latency_ms",
-        )},
+        **{name: maybe(NUMBER) for name in ("weight", "latency_ms")},
         "backends": {"type": ["array", "null"], "items": TEXT},
     },
 }  # fmt: skip
@@ -72,10 +72,13 @@ _KEY_VALUE: Schema = {
         "value": {"type": "object"},
     },
 }
+NANOSECONDS: Schema = {
+    "type": ["string", "integer"], "description": "64-bit integers of OTLP travel as texts.",
+}  # fmt: skip
 BODIES: dict[str, dict[str, Schema]] = {
     "quota_body": {"application/json": row(
         {"team_name": NAME},
-        backend_name=maybe(NAME | {"minLength": 0, "pattern": r"^[ -~\u00A1-\uD7FF]*$"}),
+        backend_name=maybe(NAME | {"minLength": 0, "pattern": f"^{SHOWN}*$"}),
         soft_limit=maybe(COUNT), hard_limit=maybe(COUNT),
         grace=maybe({"type": "string", "pattern": "^([1-9][0-9]{0,3}[smhd])?$"}),
     ) | {"additionalProperties": True}},
@@ -83,7 +86,8 @@ BODIES: dict[str, dict[str, Schema]] = {
         {"user_id": NAME, "team_name": NAME}, since=maybe(INSTANT),
     ) | {"additionalProperties": True}},
     "rule_body": {"application/json": row(
-        {"backend": NAME, "team": NAME}, prefix=maybe({"type": "string", "maxLength": 4096}),
+        {"backend": NAME, "team": NAME}, prefix=maybe({"type": "string", "maxLength": 4096,
+                                               "pattern": f"^{SHOWN}*$"}),
     ) | {"additionalProperties": True}},
     "members_csv": {
         "text/csv": {
@@ -104,8 +108,8 @@ BODIES: dict[str, dict[str, Schema]] = {
                     "attributes": {"type": "array", "items": _KEY_VALUE}}},
                 "scopeLogs": {"type": "array", "items": {"type": "object", "properties": {
                     "logRecords": {"type": "array", "items": {"type": "object", "properties": {
-                        "timeUnixNano": TEXT,
-                        "observedTimeUnixNano": TEXT,
+                        "timeUnixNano": NANOSECONDS,
+                        "observedTimeUnixNano": NANOSECONDS,
                         "attributes": {"type": "array", "items": _KEY_VALUE},
                     }}},
                 }}},

@@ -81,7 +81,7 @@ def run(
 ) -> None:  # fmt: skip
     """Serve until a signal; `ready` is called when requests are answered, `done` at the end."""
     settings = uvicorn.Config(
-        make_app(configs), http=Protocol, ws="none", lifespan="on", log_config=None,
+        make_app(configs, crawls=True), http=Protocol, ws="none", lifespan="on", log_config=None,
         access_log=False, server_header=False, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS, proxy_headers=False,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 from api.errors import ApiError
 from api.lander import Lander
 from api.runs import Runs
+from api.schedule import Schedule
 from lake import published
 from lake.read import Reader
 from storage.config import Config
@@ -39,11 +40,14 @@ class Pools:
 class Site:
     """Everything of one config file. With tenants there is one site each."""
 
-    def __init__(self, config: Config, pools: Pools, name: str = "") -> None:
+    def __init__(
+        self, config: Config, pools: Pools, name: str = "", *, crawls: bool = False
+    ) -> None:
         self.config = config
         self.name = name
         self.lander = Lander(config.telemetry.landing)
         self.runs = Runs(config)
+        self._schedule = Schedule(config, self.runs) if crawls else None
         self._pools = pools
         self._answers: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._lock = threading.Lock()
@@ -119,5 +123,7 @@ class Site:
 
     async def close(self) -> None:
         """Let what waits land; stop a run."""
+        if self._schedule is not None:
+            await self._schedule.close()
         await asyncio.to_thread(self.lander.close)
         await self.runs.close()

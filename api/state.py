@@ -14,7 +14,8 @@ from storage.config import Config
 class State:
     """One config under the name '', or one for each tenant."""
 
-    def __init__(self, configs: Mapping[str, Config]) -> None:
+    def __init__(self, configs: Mapping[str, Config], *, crawls: bool = False) -> None:
+        self._crawls = crawls
         self.configs = configs
         self.server = next(iter(configs.values())).server
         self.metrics = Metrics()
@@ -24,7 +25,7 @@ class State:
     def open(self) -> None:
         """Open every site; needs the running loop."""
         for name, config in self.configs.items():
-            self.sites[name] = Site(config, self._pools, name)
+            self.sites[name] = Site(config, self._pools, name, crawls=self._crawls)
 
     async def close(self) -> None:
         """Close them; what was accepted has landed."""

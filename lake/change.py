@@ -62,6 +62,7 @@ def _check_names(names: Iterable[str]) -> None:
 
 def add_rule(config: Config, rule: dict[str, str], who: str) -> None:
     """Let a prefix belong to a team. Raises UsageError for a backend that is not there."""
+    _check_names(rule.values())
     config.backend(rule["backend"])
     control.add_rule(Lake(config.lake.root), rule, who, clock.now())
 

@@ -1,8 +1,11 @@
 """What OpenAPI cannot say of the API, for schemathesis: loaded by its command line."""
 
+import re
 from typing import Any
 
 import schemathesis
+
+YEAR = re.compile("([0-9]{4})-")
 
 
 def _integral(value: Any) -> Any:
@@ -14,11 +17,26 @@ def _integral(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _of_this_age(value: Any) -> bool:
+    """Whether a time is none, or in the years that the API knows: no format has bounds."""
+    year = YEAR.match(str(value))
+    return year is None or 1971 <= int(year[1]) <= 2199
+
+
 @schemathesis.hook
 def map_body(context, body):
-    """Integers are written as integers; no limit stands above the other."""
+    """Integers are written as integers; no limit stands above the other.
+
+    Teams that come while the test runs are none that it names elsewhere by chance: the document
+    lists those that there were when it was asked for.
+    """
     body = _integral(body)
-    if isinstance(body, dict) and {"soft_limit", "hard_limit"} <= set(body):
+    if not isinstance(body, dict):
+        return body
+    for key in ("team_name", "team"):
+        if isinstance(body.get(key), str) and body[key]:
+            body = body | {key: f"new team {body[key]}"[:200]}
+    if {"soft_limit", "hard_limit"} <= set(body):
         limits = body["soft_limit"], body["hard_limit"]
         if all(isinstance(limit, int) and limit >= 0 for limit in limits):
             return body | {"soft_limit": min(limits), "hard_limit": max(limits)}
@@ -26,21 +44,19 @@ def map_body(context, body):
 
 
 @schemathesis.hook
+def filter_body(context, body):
+    """`since` of a member is of this age."""
+    return not isinstance(body, dict) or _of_this_age(body.get("since"))
+
+
+@schemathesis.hook
 def filter_query(context, query):
-    """A cursor comes from a page; the days of a diff are in order; as-of is in this age."""
+    """A cursor comes from a page; the days of a diff are in order; times are of this age."""
     query = query or {}
     if query.get("cursor"):
         return False
     first, last = str(query.get("day1", "")), str(query.get("day2", ""))
-    return first <= last and str(query.get("as_of", "2026"))[:2] == "20"
-
-
-@schemathesis.hook
-def map_query(context, query):
-    """A crawl is asked for without waiting: what it answers at its end has tests of its own."""
-    if query and context.operation.path == "/api/v1/crawl" and query.get("wait") == "true":
-        return query | {"wait": "false"}
-    return query
+    return first <= last and all(_of_this_age(query.get(name)) for name in ("as_of", "since"))
 
 
 @schemathesis.serializer("application/x-ndjson", "text/csv")
