@@ -6,20 +6,32 @@ of `stale_index` together. Memory is that of one task, whatever the lake holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import polars as pl
 
 from lake.buckets import Span, fine_spans
-from lake.index import Run, write_run
+from lake.classes import cuts
+from lake.index import Class, Run, classes, write_run
 from lake.metrics.index import replay as replayed_files
 from lake.metrics.span import Context, Facts, Found, of_span, whose
 from lake.metrics.state import STATE, USERS, in_force, state_with
 from lake.parts import Part, load, write_part
-from lake.schemas import ACTIVITY, FILE_CHANGES, FILE_READER, FILE_STATE, FILE_USER, FILES
+from lake.schemas import ACTIVITY, FILE_CHANGES, FILE_READER, FILE_STATE, FILE_USER, FILES, Table
 from lake.sources import Accesses, accesses_at
-from lake.spread import Piece, pieces, read
+from lake.spread import (
+    CHANGE,
+    FILE,
+    NARROW,
+    REMOVED,
+    TOLD,
+    Plan,
+    parted,
+    spread_changes,
+    spread_files,
+    spread_told,
+)
 from lake.state import bucket_count
 from lake.store import Lake
 from lake.work import Work
@@ -38,10 +50,11 @@ class Whole:
 class Task:
     """One span, and the files that hold its rows."""
 
-    place: str
+    plan: Plan
     span: Span
-    files: tuple[Piece, ...]
-    changes: tuple[Piece, ...]
+    files: tuple[str, ...]
+    changes: tuple[str, ...]
+    told: tuple[str, ...]
     accesses: Accesses
     readers: tuple[str, ...]
     context: Context
@@ -54,7 +67,7 @@ class Task:
 class Sums:
     """What all spans found: the frames of `Found`, summed, and the runs of the index."""
 
-    runs: list[Run]
+    index: list[Class]
     owned: pl.DataFrame
     prefixes: pl.DataFrame
     touched: pl.DataFrame
@@ -68,12 +81,16 @@ class Sums:
 
 def compute(whole: Whole, work: Work) -> Sums:
     """The results of every span, summed."""
-    tasks, accesses = _tasks(whole, work)
-    done = list(work.runner.map(compute_span, tasks))
+    ready = _ready(whole, work)
+    done = list(work.runner.map(compute_span, ready.tasks))
     found = [one.found for one in done]
+    paths = {n: list(uris) for n, uris in ready.paths.items()}
+    for one in done:
+        for number, uris in one.paths.items():
+            paths.setdefault(number, []).extend(uris)
     return Sums(
-        runs=[one.run for one in done],
-        activity=_activity(accesses),
+        index=classes([one.run for one in done], paths),
+        activity=_activity(ready.accesses),
         **{name: _summed(name, found) for name in _KEYS},
         readers=[one.readers for one in done if one.readers],
     )
@@ -81,32 +98,48 @@ def compute(whole: Whole, work: Work) -> Sums:
 
 def teams(whole: Whole, work: Work) -> pl.DataFrame:
     """file_id, team of every file that was ever listed up to as-of."""
-    tasks, _ = _tasks(whole, work)
+    tasks = _ready(whole, work, paths=False).tasks
     return pl.concat(list(work.runner.map(teams_of_span, tasks)))
 
 
-def _tasks(whole: Whole, work: Work) -> tuple[list[Task], Accesses]:
-    lake, context = whole.lake, whole.context
-    place, runner = work.place, work.runner
-    accesses = accesses_at(lake, context.as_of, place, runner)
+@dataclass(frozen=True)
+class _Ready:
+    """The tables, spread: what is to be computed, and the paths of living files by class."""
+
+    tasks: list[Task]
+    accesses: Accesses
+    paths: Mapping[int, tuple[str, ...]]
+
+
+def _ready(whole: Whole, work: Work, *, paths: bool = True) -> _Ready:
+    lake, context, replayed = whole.lake, whole.context, whole.replayed
+    accesses = accesses_at(lake, context.as_of, work.place, work.runner)
     sizes = [sum(part.rows for part in lake.parts(table)) for table in (FILES, FILE_CHANGES)]
     cut = fine_spans(bucket_count(lake), max(*sizes, accesses.rows))
-    files, changes = (pieces(lake, t, cut, place, runner) for t in (FILES, FILE_CHANGES))
+    plan = Plan(
+        work.place, cut[-1].last + 1, len(cut), cuts(lake, replayed) if paths else (),
+        context.rules, paths,
+    )  # fmt: skip
+    files = spread_files(lake, plan, replayed, work.runner)
+    changes = spread_changes(lake, plan, work.runner)
+    told = spread_told(lake, plan, replayed, work.runner)
     readers = tuple(part.uri for part in lake.parts(FILE_READER))
-    return [
+    tasks = [
         Task(
-            place,
+            plan,
             span,
-            files[i],
-            changes[i],
-            accesses,
+            files.spans.get(i, ()),
+            changes.spans.get(i, ()),
+            told.spans.get(i, ()),
+            accesses.within(span),
             readers,
             context,
-            whole.replayed,
+            replayed,
             lake.root if work.keep else "",
         )
         for i, span in enumerate(cut)
-    ], accesses
+    ]
+    return _Ready(tasks, accesses, files.classes)
 
 
 @dataclass(frozen=True)
@@ -116,37 +149,42 @@ class Done:
     found: Found
     """Without rows of the index and of readers."""
     run: Run
+    paths: Mapping[int, tuple[str, ...]]
+    """Paths of files that only the changes tell, by class."""
     readers: Part | None
 
 
 def compute_span(task: Task) -> Done:
     """The task: everything about the files of a span; what has a row per file is written."""
-    found = of_span(facts(task), task.context)
-    run = write_run(task.place, found.index)
+    known, paths = facts(task)
+    found = of_span(known, task.context)
+    run = write_run(task.plan.place, found.index)
     readers = None
     if task.readers_root and found.readers.height:
         since = pl.lit(task.context.as_of).cast(pl.Datetime("us", "UTC"))
         rows = found.readers.with_columns(since_at=since).sort("file_id")
         readers = write_part(task.readers_root, FILE_READER, rows)
-    return Done(
-        replace(found, index=found.index.clear(), readers=found.readers.clear()), run, readers
-    )
+    sums = replace(found, index=found.index.clear(), readers=found.readers.clear())
+    return Done(sums, run, paths, readers)
 
 
 def teams_of_span(task: Task) -> pl.DataFrame:
     """The task: file_id and team of the files of a span."""
-    return whose(facts(task), task.context).select("file_id", "team")
+    known, _ = facts(task)
+    return whose(known, task.context).select("file_id", "team")
 
 
-def facts(task: Task) -> Facts:
-    """What the tables say about a span."""
+def facts(task: Task) -> tuple[Facts, dict[int, tuple[str, ...]]]:
+    """What the tables say about a span; paths that were written, by class."""
     here, as_of = task.span.holds(), task.context.as_of
-    changes = read(FILE_CHANGES, task.changes).filter(here, pl.col("snapshot_at") <= as_of)
-    living = read(FILES, task.files).filter(here)
+    until = pl.col("snapshot_at") <= as_of
+    told = load(task.told, _types(FILE_CHANGES, TOLD)).filter(until)
+    living, paths = load(task.files, NARROW).collect(), {}
     if task.replayed:
-        behind = pl.col("backend").is_in(list(task.replayed))
-        then = replayed_files(living.clear(), changes.filter(behind))
-        living = pl.concat([living.filter(~behind), then])
+        changes = told.filter(pl.col("backend").is_in(list(task.replayed)))
+        then = replayed_files(pl.LazyFrame(schema=_types(FILES, FILE)), changes)
+        rows, paths = parted(task.plan, then.collect())
+        living = pl.concat([living, rows])
     found = task.accesses
     state, new_state = (
         load([one.uri for one in files], FILE_STATE.schema).select(STATE).filter(here).collect()
@@ -158,14 +196,19 @@ def facts(task: Task) -> Facts:
     )
     readers = load(task.readers, FILE_READER.schema).filter(here, pl.col("since_at") <= as_of)
     return Facts(
-        files=living.collect(),
+        files=living,
         state=state_with(state, new_state),
         users=in_force(users, found.replaced).select(_READ).collect(),
         partial_users=new_users.select(_READ).collect(),
         readers=readers.sort("since_at").group_by("file_id").last()
         .select("file_id", "reader").collect(),
-        changes=changes,
-    )  # fmt: skip
+        changes=load(task.changes, _types(FILE_CHANGES, CHANGE)).filter(until),
+        removed=told.filter(pl.col("change") == REMOVED),
+    ), paths  # fmt: skip
+
+
+def _types(table: Table, names: Iterable[str]) -> dict[str, pl.DataType]:
+    return {name: table.schema[name] for name in names}
 
 
 def _activity(accesses: Accesses) -> pl.DataFrame:

@@ -1,85 +1,99 @@
 """`stale_index`: every living file, in files of disjoint ranges of size, the largest first.
 
-Spans leave runs that are sorted each; a class of neighbouring sizes is brought together from all
-runs at a time. The class of the largest files is small and has small row groups, so that the
-largest files of any window are found in a few of them.
+Spans know everything of a file but its path, which was written by class (`lake.spread`); a class
+brings the two together and sorts them. The class of the largest files has small row groups, so
+that the largest files of any window are found in a few of them.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from lake.metrics.span import INDEX
 from lake.parts import Part, load, save, write_part
 from lake.runner import Runner
 from lake.schemas import STALE_INDEX
+from lake.spread import PATHS
+from storage.errors import LakeError
 
-TOP_ROWS, TOP_GROUP = 262_144, 8_192
-CLASS_ROWS, CLASS_GROUP = 393_216, 65_536
-SAMPLES = 256
+TOP_GROUP, CLASS_GROUP, RUN_GROUP = 8_192, 65_536, 16_384
 ORDER = ("size_bytes", "backend", "path")
 DESCENDING = (True, False, False)
-Key = tuple[int, str, str]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Sorted rows of one span."""
+    """Rows of INDEX of one span, in order of class, and how many each class has."""
 
     uri: str
-    rows: int
-    sample: tuple[Key, ...]
-    """Every so many rows the key of one."""
+    rows: Mapping[int, int]
 
 
 @dataclass(frozen=True)
 class Class:
-    """The rows of all runs from one key up to another, None = no end."""
+    """The rows of one class: what spans know of them, and their paths."""
 
-    root: str
+    number: int
+    rows: int
     runs: tuple[str, ...]
-    first: Key | None
-    end: Key | None
-    row_group: int
+    paths: tuple[str, ...]
+    root: str = ""
 
 
 def write_run(place: str, rows: pl.DataFrame) -> Run:
-    """Keep sorted rows of `stale_index` until all spans are there."""
+    """Keep rows of INDEX until all spans are there."""
     name = f"runs/{uuid.uuid4().hex}.parquet"
-    save(place, name, rows, CLASS_GROUP // 4, passing=True)
-    every = max(1, rows.height // SAMPLES)
-    return Run(f"{place}/{name}", rows.height, tuple(rows.select(ORDER).gather_every(every).rows()))
+    save(place, name, rows, RUN_GROUP, passing=True)
+    counts = rows["class"].value_counts().rows()
+    return Run(f"{place}/{name}", dict(counts))
 
 
-def write_index(root: str, runs: Sequence[Run], runner: Runner) -> list[tuple[Part, int]]:
+def classes(runs: Sequence[Run], paths: Mapping[int, Sequence[str]]) -> list[Class]:
+    """All classes that have rows, the largest files first."""
+    numbers = sorted({number for run in runs for number in run.rows})
+    return [
+        Class(
+            number,
+            sum(run.rows.get(number, 0) for run in runs),
+            tuple(run.uri for run in runs if number in run.rows),
+            tuple(paths.get(number, ())),
+        )
+        for number in numbers
+    ]
+
+
+def write_index(root: str, found: Sequence[Class], runner: Runner) -> list[tuple[Part, int]]:
     """Write the files of `stale_index`, not committed yet, the largest sizes first.
 
     Each with the bytes of its rows' files.
     """
-    filled = [run for run in runs if run.rows]
-    uris = tuple(run.uri for run in filled)
-    cuts = boundaries(filled)
-    ends = [*cuts, None]
-    tasks = [
-        Class(root, uris, first, end, TOP_GROUP if first is None else CLASS_GROUP)
-        for first, end in zip([None, *cuts], ends, strict=True)
-    ]
-    return list(runner.map(write_class, tasks)) if filled else []
+    tasks = [Class(c.number, c.rows, c.runs, c.paths, root) for c in found]
+    return list(runner.map(write_class, tasks))
 
 
 def write_class(given: Class) -> tuple[Part, int]:
     """The task: bring one class together and write its file; it, and the bytes of the files."""
-    rows = load(given.runs, STALE_INDEX.schema)
-    if given.first is not None:
-        rows = rows.filter(pl.col("size_bytes") <= given.first[0], ~before(given.first))
-    if given.end is not None:
-        rows = rows.filter(pl.col("size_bytes") >= given.end[0], before(given.end))
-    frame = ordered(rows.collect())
-    part = write_part(given.root, STALE_INDEX, frame, row_group=given.row_group)
+    frame = rows_of(given)
+    group = CLASS_GROUP if given.number else TOP_GROUP
+    part = write_part(given.root, STALE_INDEX, frame, row_group=group)
     return part, int(frame["size_bytes"].sum())
+
+
+def rows_of(given: Class) -> pl.DataFrame:
+    """The rows of a class, in order. Raises LakeError where rows and paths do not match."""
+    known = load(given.runs, INDEX).filter(pl.col("class") == given.number)
+    rows = known.join(load(given.paths, PATHS), on="file_id").select(STALE_INDEX.schema.names())
+    frame = ordered(rows.collect())
+    if frame.height != given.rows:
+        raise LakeError(
+            f"stale_index: {given.rows} files and {frame.height} paths in one class of sizes: "
+            "`files` has a file_id twice: crawl its backend again."
+        )
+    return frame
 
 
 def ordered(rows: pl.DataFrame) -> pl.DataFrame:
@@ -87,37 +101,6 @@ def ordered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort(ORDER, descending=DESCENDING)
 
 
-def before(key: Key) -> pl.Expr:
-    """Whether a row comes before a key in the order of the index."""
-    size, backend, path = key
-    name = (pl.col("backend") < backend) | (
-        (pl.col("backend") == backend) & (pl.col("path") < path)
-    )
-    return (pl.col("size_bytes") > size) | ((pl.col("size_bytes") == size) & name)
-
-
-def boundaries(runs: Sequence[Run]) -> list[Key]:
-    """Keys at which classes begin: after TOP_ROWS rows, then about every CLASS_ROWS."""
-    keys = sorted(
-        ((-key[0], *key[1:]), run.rows / len(run.sample)) for run in runs for key in run.sample
-    )
-    found: list[Key] = []
-    room = float(TOP_ROWS)
-    for (size, backend, path), rows in keys:
-        if room <= 0:
-            found.append((-size, backend, path))
-            room = float(CLASS_ROWS)
-        room -= rows
-    return found
-
-
-def largest(runs: Sequence[Run], where: pl.Expr, limit: int) -> pl.DataFrame:
-    """The first rows of the index that match."""
-    best = [load([run.uri], STALE_INDEX.schema).filter(where).head(limit).collect() for run in runs]
-    rows = pl.concat(best) if best else pl.DataFrame(schema=STALE_INDEX.schema)
-    return ordered(rows).head(limit)
-
-
-def gathered(runs: Sequence[Run]) -> pl.DataFrame:
+def gathered(found: Sequence[Class]) -> pl.DataFrame:
     """All rows of the index, in memory."""
-    return ordered(load([run.uri for run in runs if run.rows], STALE_INDEX.schema).collect())
+    return pl.concat([rows_of(c) for c in found] or [pl.DataFrame(schema=STALE_INDEX.schema)])

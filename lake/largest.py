@@ -9,6 +9,7 @@ passed over, not from how many there are: 2 to 20 ms at any size, where one row 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -55,9 +56,19 @@ def largest(
 
     All columns of stale_index. `where` may use backend, owner, team, size_bytes, last_access_at.
     """
+    return largest_of(
+        files(lake, version), where, limit, after=after, min_size_bytes=min_size_bytes
+    )
+
+
+def largest_of(
+    given: Sequence[IndexFile], where: pl.Expr, limit: int, *,
+    after: Key | None = None, min_size_bytes: int = 0,
+) -> pl.DataFrame:  # fmt: skip
+    """As `largest`, of files that the greatest bound is first of; committed or not."""
     found = pl.DataFrame(schema=STALE_INDEX.schema)
     where &= pl.col("size_bytes") >= min_size_bytes
-    for file in files(lake, version):
+    for file in given:
         if file.most < min_size_bytes or _enough(found, limit, file.most):
             break
         if after is not None and file.least > after.size_bytes:

@@ -10,7 +10,7 @@ import polars as pl
 from lake import world as worlds
 from lake.compute import Sums
 from lake.compute import compute as compute_spans
-from lake.index import Run, gathered
+from lake.index import Class, gathered
 from lake.metrics import growth, quota
 from lake.metrics.access import accesses, coverage
 from lake.metrics.ownership import team_of
@@ -32,8 +32,8 @@ class Built:
 
     tables: Results
     """usage, growth, quota_status, quota_events, backends, stale_rollup."""
-    runs: list[Run]
-    """Every row of `stale_index`, sorted, in files that are gone with the place of work."""
+    index: list[Class]
+    """Every row of `stale_index`, by class, in files that are gone with the place of work."""
     readers: list[Part]
     """New rows of `file_reader`, not committed."""
 
@@ -62,7 +62,7 @@ def build(
         "backends": backends(world, policy, sums.owned),
         "stale_rollup": sums.rollup.sort(STALE_ROLLUP.schema.names()),
     }  # fmt: skip
-    return Built(tables, sums.runs, sums.readers)
+    return Built(tables, sums.index, sums.readers)
 
 
 def compute(
@@ -71,7 +71,7 @@ def compute(
     """Every result table by name, `stale_index` too: in memory, for answers and small lakes."""
     with workplace(world.lake.root) as place:
         built = build(world, policy, quotas, before, work=Work(place))
-        return built.tables | {"stale_index": gathered(built.runs)}
+        return built.tables | {"stale_index": gathered(built.index)}
 
 
 def usage_of(world: World, sums: Sums, group_by: str, attribution: str) -> pl.DataFrame:

@@ -1,103 +1,163 @@
-"""The tables that lie in path order, by span of `file_id`: one pass, a chunk at a time."""
+"""The tables that lie in path order, once through, a chunk at a time.
+
+What decides about a file is narrow and goes to the span of its `file_id`. Its path is as large as
+all the rest and only needed to be written: it goes to the class of `stale_index` that it will be
+in (`lake.classes`), where both meet again.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from lake.buckets import Span, bucket
-from lake.parts import load, save
+from lake.buckets import bucket
+from lake.classes import Cut, class_of
+from lake.metrics.ownership import Rule, ruled
+from lake.metrics.usage import first_segment
+from lake.parts import Part, load, save
 from lake.runner import Runner
 from lake.schemas import FILE_CHANGES, FILES, Table
 from lake.store import Lake
 
 CHUNK_ROWS = 262_144
-COLUMNS: Mapping[str, tuple[str, ...]] = {
-    FILES.name: (
-        "backend", "path", "file_id", "size_bytes", "modified_at", "native_access_at", "owner",
-        "first_seen_at", "last_seen_at",
-    ),
-    FILE_CHANGES.name: (
-        "backend", "path", "file_id", "size_bytes", "modified_at", "native_access_at", "owner",
-        "first_seen_at", "listing", "snapshot_at", "change", "previous_bytes",
-    ),
+FILE = (
+    "backend", "path", "file_id", "size_bytes", "modified_at", "native_access_at", "owner",
+    "first_seen_at", "last_seen_at",
+)  # fmt: skip
+CHANGE = ("backend", "file_id", "size_bytes", "snapshot_at", "change", "previous_bytes")
+TOLD = (
+    "backend", "path", "file_id", "size_bytes", "modified_at", "native_access_at", "owner",
+    "first_seen_at", "listing", "snapshot_at", "change",
+)  # fmt: skip
+NARROW = {
+    **{n: FILES.schema[n] for n in FILE if n != "path"},
+    "prefix": pl.String(), "rule": pl.String(), "class": pl.Int32(),
 }  # fmt: skip
-"""What results are computed from."""
-_TABLES = {table.name: table for table in (FILES, FILE_CHANGES)}
+"""What is known of a file but its path: of that the first segment, and the rule it falls under."""
+REMOVED = "removed"
+PATHS = {"file_id": pl.Int64(), "path": pl.String()}
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A Parquet file of one backend; the backend is named where the file does not say it."""
+class Plan:
+    """How rows are divided."""
 
-    uri: str
-    backend: str | None = None
+    place: str
+    buckets: int
+    spans: int
+    cuts: tuple[Cut, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    paths: bool = True
+    """Whether paths are kept: there will be an index."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Rows of a file to be spread."""
+    """Rows of a file to be spread; `only` those with a change of this kind."""
 
-    place: str
-    table: str
-    piece: Piece
+    plan: Plan
+    uri: str
+    backend: str
     offset: int
     rows: int
-    buckets: int
-    spans: int
+    only: str = ""
 
 
-def pieces(lake: Lake, table: Table, spans: Sequence[Span], place: str, runner: Runner
-) -> list[tuple[Piece, ...]]:  # fmt: skip
-    """For each span the files that hold its rows; with one span, the table's own."""
-    parts = lake.parts(table)
-    whole = [(part, Piece(part.uri, part.partition["backend"])) for part in parts]
-    if len(spans) == 1:
-        return [tuple(piece for _, piece in whole)]
-    chunks = [
-        Chunk(place, table.name, piece, offset, CHUNK_ROWS, spans[-1].last + 1, len(spans))
-        for part, piece in whole
+@dataclass(frozen=True)
+class Spread:
+    """Files by number of the span, and by number of the class."""
+
+    spans: Mapping[int, tuple[str, ...]]
+    classes: Mapping[int, tuple[str, ...]]
+
+
+def spread_files(lake: Lake, plan: Plan, replayed: Sequence[str], runner: Runner) -> Spread:
+    """Rows of `files` as NARROW by span and as PATHS by class, those of `replayed` left out."""
+    parts = [p for p in lake.parts(FILES) if p.partition["backend"] not in replayed]
+    return _spread(spread, _chunks(plan, parts), runner)
+
+
+def spread_changes(lake: Lake, plan: Plan, runner: Runner) -> Spread:
+    """Rows of `file_changes` as CHANGE by span."""
+    return _spread(spread_numbers, _chunks(plan, lake.parts(FILE_CHANGES)), runner)
+
+
+def spread_told(lake: Lake, plan: Plan, replayed: Sequence[str], runner: Runner) -> Spread:
+    """Rows of `file_changes` as TOLD by span: removed files, and everything of `replayed`."""
+    parts = lake.parts(FILE_CHANGES)
+    whole = [p for p in parts if p.partition["backend"] in replayed]
+    # Of the three kinds of change `removed` sorts last: the bounds of a file tell if it has any.
+    some = [p for p in parts if p not in whole and p.most.get("change") in (None, REMOVED)]
+    return _spread(spread_told_rows, _chunks(plan, whole) + _chunks(plan, some, REMOVED), runner)
+
+
+def _chunks(plan: Plan, parts: Iterable[Part], only: str = "") -> list[Chunk]:
+    return [
+        Chunk(plan, part.uri, part.partition["backend"], offset, CHUNK_ROWS, only)
+        for part in parts
         for offset in range(0, part.rows, CHUNK_ROWS)
     ]
-    found: list[list[Piece]] = [[] for _ in spans]
-    for written in runner.map(spread, chunks):
-        for number, uri in written.items():
-            found[number].append(Piece(uri))
-    return [tuple(one) for one in found]
 
 
-def spread(chunk: Chunk) -> dict[int, str]:
-    """The task: write the rows of a chunk by span; number of the span → file."""
-    table = _TABLES[chunk.table]
+def _spread(task: Callable[[Chunk], Spread], chunks: Sequence[Chunk], runner: Runner) -> Spread:
+    spans: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
+    classes: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
+    for made in runner.map(task, chunks):
+        for found, new in ((spans, made.spans), (classes, made.classes)):
+            for number, uris in new.items():
+                found[number] += uris
+    return Spread(spans, classes)
+
+
+def spread(chunk: Chunk) -> Spread:
+    """The task: the rows of a chunk of `files`, by span and by class."""
+    narrow, classes = parted(chunk.plan, _rows(FILES, FILE, chunk))
+    return Spread(_by_span(chunk.plan, narrow), classes)
+
+
+def spread_numbers(chunk: Chunk) -> Spread:
+    """The task: the numbers of a chunk of `file_changes`, by span."""
+    return Spread(_by_span(chunk.plan, _rows(FILE_CHANGES, CHANGE, chunk)), {})
+
+
+def spread_told_rows(chunk: Chunk) -> Spread:
+    """The task: whole rows of a chunk of `file_changes`, by span."""
+    return Spread(_by_span(chunk.plan, _rows(FILE_CHANGES, TOLD, chunk)), {})
+
+
+def parted(plan: Plan, files: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, tuple[str, ...]]]:
+    """Files (columns of FILE) as rows of NARROW; their paths are written, by class."""
+    known = files.with_columns(
+        class_of(files, plan.cuts), prefix=first_segment(), rule=ruled(plan.rules)
+    )
+    paths = known.select(*PATHS, "class") if plan.paths else known.clear().select(*PATHS, "class")
+    return known.select(NARROW.keys()), _written(plan, "paths", paths, "class")
+
+
+def _by_span(plan: Plan, rows: pl.DataFrame) -> dict[int, tuple[str, ...]]:
     # The span that holds a bucket, as `buckets.spans` cuts them.
-    number = ((bucket(chunk.buckets) + 1) * chunk.spans - 1) // chunk.buckets
-    rows = (
-        read(table, [chunk.piece]).slice(chunk.offset, chunk.rows)
-        .with_columns(span=number.cast(pl.Int32)).collect()
-    )  # fmt: skip
-    split = rows.partition_by("span", as_dict=True, include_key=False, maintain_order=True)
+    number = ((bucket(plan.buckets) + 1) * plan.spans - 1) // plan.buckets
+    return _written(plan, "spans", rows.with_columns(span=number.cast(pl.Int32)), "span")
+
+
+def _written(plan: Plan, kind: str, rows: pl.DataFrame, by: str) -> dict[int, tuple[str, ...]]:
+    """Rows written into one file for each value of a column."""
+    split = rows.partition_by(by, as_dict=True, include_key=False, maintain_order=True)
     found = {}
-    for (span,), frame in split.items():
-        name = f"{chunk.table}/{span}/{uuid.uuid4().hex}.parquet"
-        save(chunk.place, name, frame, passing=True)
-        found[int(str(span))] = f"{chunk.place}/{name}"
+    for (number,), frame in split.items():
+        name = f"{kind}/{number}/{uuid.uuid4().hex}.parquet"
+        save(plan.place, name, frame, passing=True)
+        found[int(str(number))] = (f"{plan.place}/{name}",)
     return found
 
 
-def read(table: Table, given: Sequence[Piece]) -> pl.LazyFrame:
-    """Rows of the files in COLUMNS."""
-    names = COLUMNS[table.name]
-    types = {name: table.schema[name] for name in names}
-    by_backend: dict[str | None, list[str]] = {}
-    for piece in given:
-        by_backend.setdefault(piece.backend, []).append(piece.uri)
-    if not by_backend:
-        return pl.LazyFrame(schema=types)
-    return pl.concat([
-        load(uris, types) if backend is None
-        else load(uris, types).with_columns(backend=pl.lit(backend))
-        for backend, uris in by_backend.items()
-    ])  # fmt: skip
+def _rows(table: Table, names: Sequence[str], chunk: Chunk) -> pl.DataFrame:
+    schema = {name: table.schema[name] for name in names if name != "backend"}
+    rows = load([chunk.uri], schema).slice(chunk.offset, chunk.rows)
+    if chunk.only:
+        rows = rows.filter(pl.col("change") == chunk.only)
+    return rows.with_columns(backend=pl.lit(chunk.backend)).select(names).collect()

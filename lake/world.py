@@ -129,7 +129,7 @@ def _access(lake: Lake, as_of: dt.datetime) -> pl.LazyFrame:
 def stale_index(world: World, runner: Runner = INLINE) -> pl.DataFrame:
     """Every living file with owner, team and last access, largest first; in memory."""
     with workplace(world.lake.root) as place:
-        return index.gathered(compute.compute(world.whole, Work(place, runner)).runs)
+        return index.gathered(compute.compute(world.whole, Work(place, runner)).index)
 
 
 def teams_of_files(world: World, runner: Runner = INLINE) -> pl.LazyFrame:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from lake import control, publish, published, results, state, world
-from lake.index import largest, write_index
+from lake.index import write_index
+from lake.largest import IndexFile, largest_of
 from lake.lease import held
 from lake.parts import Part
 from lake.runner import runner_of
@@ -86,8 +88,8 @@ def _refresh(
             then, policy, control.quotas(lake), before, work=Work(place, runner, keep=True)
         )
         found = built.tables
-        made = write_index(lake.root, built.runs, runner)
-        found[STALE_INDEX.name] = shown(built, report.as_of)
+        made = write_index(lake.root, built.index, runner)
+    found[STALE_INDEX.name] = shown([part for part, _ in made], report.as_of)
     versions |= _write(lake, found, [part for part, _ in made], ticket)
     if built.readers:
         lake.commit(FILE_READER, built.readers, apps=[(REFRESH, ticket)])
@@ -105,10 +107,10 @@ def _refresh(
     report.generation = publish.publish_results(lake, done, now).number
 
 
-def shown(built: results.Built, as_of: dt.datetime) -> pl.DataFrame:
-    """The rows of the index that are published."""
+def shown(index: Sequence[Part], as_of: dt.datetime) -> pl.DataFrame:
+    """The rows of the index that are published; its files are in order of size."""
     idle = pl.col("last_access_at") < as_of - dt.timedelta(days=publish.STALE_DAYS)
-    return largest(built.runs, idle, publish.STALE_LIMIT)
+    return largest_of([IndexFile.of(part) for part in index], idle, publish.STALE_LIMIT)
 
 
 def _write(

@@ -24,15 +24,14 @@ class Rule(NamedTuple):
     team: str
 
 
-def candidates(rules: Collection[Rule], ignore: Collection[str]) -> dict[str, pl.Expr]:
-    """Columns rule, storage and writer, null where that kind of evidence does not apply.
+def candidates(ignore: Collection[str]) -> dict[str, pl.Expr]:
+    """Columns storage and writer, null where that kind of evidence does not apply.
 
-    From backend, path, `named` (the owner as the storage names it) and `first_writer`. A rule's
-    owner is `team:<name>`; owners in `ignore` do not count.
+    From `named` (the owner as the storage names it) and `first_writer`; owners in `ignore` do not
+    count.
     """
     named = pl.col("named").is_not_null() & ~pl.col("named").is_in(list(ignore))
     return {
-        "rule": _rule(rules),
         "storage": pl.when(named).then(pl.col("named")),
         "writer": pl.col("first_writer"),
     }
@@ -85,7 +84,8 @@ def prefix_rules(rows: pl.DataFrame) -> tuple[Rule, ...]:
     return tuple(Rule(*row) for row in rows.select("backend", "prefix", "team").iter_rows())
 
 
-def _rule(rules: Collection[Rule]) -> pl.Expr:
+def ruled(rules: Collection[Rule]) -> pl.Expr:
+    """The owner `team:<name>` by the longest rule that holds backend and path; null without one."""
     longest_first = sorted(rules, key=lambda r: (-len(r.prefix), r.backend, r.prefix))
     cases = [
         pl.when((pl.col("backend") == r.backend) & below(r.prefix)).then(pl.lit(f"team:{r.team}"))

@@ -12,12 +12,15 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from lake.metrics import growth, state
-from lake.metrics.ownership import Rule, candidates, chosen, dominant_reader, team_of
+from lake.metrics.ownership import Rule, candidates, chosen, dominant_reader, ruled, team_of
 from lake.metrics.stale import dated
-from lake.metrics.usage import first_segment
 from lake.schemas import STALE_INDEX, STALE_ROLLUP
 
 DAY = dt.timedelta(days=1)
+INDEX = {
+    **{n: dtype for n, dtype in STALE_INDEX.schema.items() if n != "path"}, "class": pl.Int32()
+}  # fmt: skip
+"""What a span knows of a row of `stale_index`: all but its path."""
 _TOUCHED = ("group", "backend", "touched_files", "touched_bytes")
 _STORED = (pl.len().cast(pl.Int64).alias("files"), pl.col("size_bytes").sum().alias("bytes"))
 AGES = (0, 1, 7, 14, 30, 60, 90, 120, 180, 270, 365, 545, 730, 1095)
@@ -39,7 +42,7 @@ class Facts:
     """What is known of the files of a span."""
 
     files: pl.DataFrame
-    """Living files (columns of `files`)."""
+    """Living files but for their paths (`lake.spread.NARROW`)."""
     state: pl.DataFrame
     """file_id, last_access_at, first_writer: one row per file."""
     users: pl.DataFrame
@@ -49,7 +52,9 @@ class Facts:
     readers: pl.DataFrame
     """file_id, reader: the dominant readers decided before."""
     changes: pl.LazyFrame
-    """Rows of `file_changes` up to as-of."""
+    """Numbers of `file_changes` up to as-of."""
+    removed: pl.LazyFrame
+    """Its rows of removed files up to as-of."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Found:
     """The results of a span; all but `index` are sums."""
 
     index: pl.DataFrame
-    """Rows of `stale_index`, largest first."""
+    """Rows of INDEX, in order of `class`."""
     owned: pl.DataFrame
     """backend, owner, team, files, bytes, seen_at."""
     prefixes: pl.DataFrame
@@ -87,26 +92,25 @@ def of_span(facts: Facts, context: Context) -> Found:
     )
 
 
-def _gone(facts: Facts) -> pl.LazyFrame:
-    """The last row of files that are not there any more: backend, path, file_id, owner."""
-    removed = facts.changes.filter(pl.col("change") == "removed")
+def _gone(facts: Facts, rules: tuple[Rule, ...]) -> pl.LazyFrame:
+    """The last row of files that are not there any more: backend, file_id, owner, rule."""
     return (
-        removed.select("file_id", "backend", "path", "owner", "listing")
+        facts.removed.select("file_id", "backend", "path", "owner", "listing")
         .join(facts.files.lazy().select("file_id"), on="file_id", how="anti")
-        .sort("listing").group_by("file_id").last().drop("listing")
-        .with_columns(live=pl.lit(value=False))
+        .sort("listing").group_by("file_id").last()
+        .with_columns(live=pl.lit(value=False), rule=ruled(rules)).drop("listing", "path")
     )  # fmt: skip
 
 
 def whose(facts: Facts, context: Context) -> pl.DataFrame:
     """Every file that was ever listed, with telemetry, owner, owner_source, team and `live`."""
     living = facts.files.lazy().with_columns(live=pl.lit(value=True))
-    files = pl.concat([living, _gone(facts)], how="diagonal")
+    files = pl.concat([living, _gone(facts, context.rules)], how="diagonal")
     seen = facts.state.lazy().select("file_id", "first_writer", telemetry="last_access_at")
     found = (
         files.rename({"owner": "named"})
         .join(seen, on="file_id", how="left")
-        .with_columns(**candidates(context.rules, context.ignore_owners))
+        .with_columns(**candidates(context.ignore_owners))
         .collect()
     )
     undecided = found.filter(pl.coalesce("rule", "storage", "writer").is_null()).select("file_id")
@@ -125,8 +129,7 @@ def whose(facts: Facts, context: Context) -> pl.DataFrame:
 
 
 def _index(files: pl.DataFrame) -> pl.DataFrame:
-    named = files.rename({"modified_at": "last_modified_at"}).select(STALE_INDEX.schema.names())
-    return named.sort(["size_bytes", "backend", "path"], descending=[True, False, False])
+    return files.rename({"modified_at": "last_modified_at"}).select(INDEX.keys()).sort("class")
 
 
 def _owned_sums(files: pl.DataFrame) -> pl.DataFrame:
@@ -139,8 +142,7 @@ def _owned_sums(files: pl.DataFrame) -> pl.DataFrame:
 def _prefix_sums(files: pl.DataFrame) -> pl.DataFrame:
     seen = pl.col("telemetry").is_not_null()
     return (
-        files.lazy().with_columns(prefix=first_segment())
-        .group_by("backend", "prefix")
+        files.lazy().group_by("backend", "prefix")
         .agg(
             *_STORED, seen_at=pl.col("last_access_at").max(),
             touched_files=seen.sum().cast(pl.Int64),

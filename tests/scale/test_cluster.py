@@ -16,7 +16,7 @@ from pathlib import Path
 import deadly
 import pytest
 
-from lake import buckets, index, spread, state
+from lake import buckets, classes, spread, state
 from lake.runner import INLINE, Ray
 from lake.schemas import (
     ACCESS_DAILY,
@@ -104,8 +104,8 @@ def landed(tmp_path_factory):
 def refreshed(landed, folder, runner, monkeypatch):
     """A copy of the lake, refreshed by a runner in many small steps: its tables, row by row."""
     for module, name, value in (
-        (buckets, "ROWS_AT_ONCE", 400), (spread, "CHUNK_ROWS", 700), (index, "TOP_ROWS", 500),
-        (index, "CLASS_ROWS", 800), (refreshing, "runner_of", lambda _: runner),
+        (buckets, "ROWS_AT_ONCE", 400), (spread, "CHUNK_ROWS", 700), (classes, "TOP_ROWS", 500),
+        (classes, "CLASS_ROWS", 800), (refreshing, "runner_of", lambda _: runner),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     shutil.copytree(landed.folder, folder)

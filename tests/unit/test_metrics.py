@@ -13,13 +13,18 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
-from lake import buckets, control, index, publish, results, spread, world
+from lake import buckets, classes, control, index, publish, results, spread, world
+from lake.compute import compute
+from lake.largest import IndexFile, largest_of
 from lake.metrics.ownership import Rule
+from lake.metrics.span import INDEX
 from lake.runner import INLINE
+from lake.work import Work, workplace
 from lake.world import Policy
 from pipelines import crawl, ingest
 from pipelines.fold import fold
 from storage import clock
+from storage.errors import LakeError
 from storage.listing.columns import LISTED, Listing
 
 
@@ -426,8 +431,8 @@ def test_many_small_steps_find_what_one_finds(lake, as_of, monkeypatch):
     then = world.at(lake, POLICY, as_of)
     whole = results.compute(then, POLICY, control.quotas(lake))
     for module, name, value in (
-        (buckets, "ROWS_AT_ONCE", 1), (spread, "CHUNK_ROWS", 2), (index, "TOP_ROWS", 2),
-        (index, "CLASS_ROWS", 3),
+        (buckets, "ROWS_AT_ONCE", 1), (spread, "CHUNK_ROWS", 2), (classes, "TOP_ROWS", 2),
+        (classes, "CLASS_ROWS", 3),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     pieces = results.compute(then, POLICY, control.quotas(lake))
@@ -437,26 +442,37 @@ def test_many_small_steps_find_what_one_finds(lake, as_of, monkeypatch):
 
 
 def test_the_files_of_the_index_have_disjoint_sizes(lake, tmp_path, monkeypatch):
-    """Every row is in one file, in the order of the index from file to file, ties included."""
-    for name, value in (("TOP_ROWS", 2), ("CLASS_ROWS", 3), ("TOP_GROUP", 2)):
-        monkeypatch.setattr(index, name, value)
-    rows = world.stale_index(world.at(lake, POLICY, AS_OF))
-    twins = rows.with_columns(path=pl.col("path") + "~")
-    even = index.ordered(pl.concat([rows, twins])).with_row_index("n").with_columns(
-        odd=pl.col("n") % 2
-    )  # fmt: skip
-    runs = [
-        index.write_run(str(tmp_path / "work"), part.drop("n", "odd"))
-        for part in even.partition_by("odd")
-    ]
-    parts = index.write_index(str(tmp_path), runs, INLINE)
-    assert [part.rows for part, _ in parts] == [2, *[3] * 8]
-    assert sum(size for _, size in parts) == 2 * rows["size_bytes"].sum()
-    found = pl.concat([pl.read_parquet(part.uri) for part, _ in parts])
-    assert found.rows() == even.drop("n", "odd").rows()
+    """Every row is in one file, in the order of the index from file to file."""
+    then = world.at(lake, POLICY, AS_OF)
+    rows = world.stale_index(then)
+    for module, name, value in (
+        (classes, "TOP_ROWS", 2), (classes, "CLASS_ROWS", 3), (index, "TOP_GROUP", 2),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    with workplace(str(tmp_path)) as place:
+        found = compute(then.whole, Work(place))
+        written = index.write_index(str(tmp_path), found.index, INLINE)
+    parts = [part for part, _ in written]
+    assert len(parts) > 3
+    assert max(part.rows for part in parts) <= 6
+    assert sum(size for _, size in written) == rows["size_bytes"].sum()
+    assert pl.concat([pl.read_parquet(part.uri) for part in parts]).rows() == rows.rows()
     where = pl.col("last_access_at") < AS_OF - dt.timedelta(days=90)
-    best = index.largest(runs, where, 3)
-    assert best.rows() == even.drop("n", "odd").filter(where).head(3).rows()
+    best = largest_of([IndexFile.of(part) for part in parts], where, 3)
+    assert best.rows() == rows.filter(where).head(3).rows()
+
+
+def test_rows_and_paths_that_do_not_match_are_an_error(tmp_path):
+    """Two living paths with one file_id would be counted twice, or not at all."""
+    row = {"backend": "b", "file_id": 1, "size_bytes": 5, "last_modified_at": AS_OF,
+           "last_access_at": AS_OF, "evidence": "modified", "owner": "o", "owner_source": "none",
+           "team": "t", "class": 0}  # fmt: skip
+    run = index.write_run(str(tmp_path), pl.DataFrame([row], schema=INDEX))
+    paths = pl.DataFrame({"file_id": [1, 1], "path": ["a", "b"]})
+    paths.write_parquet(tmp_path / "paths.parquet")
+    found = index.classes([run], {0: [str(tmp_path / "paths.parquet")]})
+    with pytest.raises(LakeError, match="file_id twice"):
+        index.gathered(found)
 
 
 READS = {
