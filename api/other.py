@@ -50,12 +50,12 @@ async def described(asked: Asked) -> dict[str, Any]:
     if caller.may("read") and caller.subject != "anonymous":
 
         def known(reader: Reader) -> dict[str, list[str]]:
-            teams = {row["team"] for row in scope.team(reader, caller)}
-            teams |= {row["team"] for row in scope.quota(reader, caller, "", "")}
-            backends = [row["name"] for row in scope.backends(reader, caller)]
+            mine = scope.narrowed(reader, caller, asked.site.config.lake.root)
+            teams = {row["team"] for row in (*mine.team(), *mine.quota())}
+            backends = [row["name"] for row in mine.backends()]
             return {"backend": backends, "team": sorted(teams)}
 
-        names = await asked.site.ask(known, heavy=False)
+        names = await asked.site.ask(known, heavy=caller.teams is not None)
     return openapi.document(ROUTES, auth=asked.state.server.jwt is not None, names=names)
 
 

@@ -33,24 +33,30 @@ Rows = list[dict[str, Any]]
 
 
 async def _rows(
-    asked: Asked, report: str, question: Callable[[Reader], Rows], *, heavy: bool = False,
-    headers: Callable[[Reader, Rows], dict[str, str]] | None = None,
+    asked: Asked, report: str, question: Callable[[Any], Rows], *, heavy: bool = False,
+    headers: Callable[[Any, Rows], dict[str, str]] | None = None,
 ) -> Response:  # fmt: skip
-    """Answer with rows; from memory where they were asked for since the last refresh."""
+    """Answer with rows of the caller's; from memory where asked since the last refresh.
+
+    `question` is put to `lake.read.Reader`, or to one narrowed to the caller's teams.
+    """
     site, as_of = asked.site, asked.params.get("as_of")
     key = (report, asked.caller.teams, *(f"{k}={v}" for k, v in asked.params.items()))
     kept = site.recall(key)
     if kept is None:
         since = site.seen
 
-        def work(reader: Reader) -> tuple[bytes, dict[str, str]]:
+        def work(whole: Reader) -> tuple[bytes, dict[str, str]]:
+            reader = scope.narrowed(whole, asked.caller, site.config.lake.root)
             found = question(reader)
             if len(found) > MAX_ROWS:
                 raise ApiError(400, f"the answer has more than {MAX_ROWS} rows.",
                                hint="Ask for less with `limit`.", param="limit")  # fmt: skip
             return render(report, found, "json").encode(), headers(reader, found) if headers else {}
 
-        kept = await site.ask(work, heavy=heavy or as_of is not None, as_of=as_of)
+        # Engines are loaded for single teams: never where probes wait.
+        slow = heavy or as_of is not None or asked.caller.teams is not None
+        kept = await site.ask(work, heavy=slow, as_of=as_of)
         if report in CACHED:
             site.remember(key, since, kept)
     return json_response(kept[0], headers=kept[1])
@@ -62,11 +68,12 @@ CACHED = ("usage", "stale", "growth", "quota", "backends", "team")
 
 async def usage(asked: Asked) -> Response:
     """Stored files and bytes per group and backend."""
-    group, how = asked["group_by"], asked["attribution"]
+    group, how, depth = asked["group_by"], asked["attribution"], asked["depth"]
+    if group == "prefix":
+        scope.unfiltered(asked.caller)
     return await _rows(
-        asked, "usage", lambda reader: scope.usage(
-            reader, asked.caller, group, asked["backend"], how, asked["depth"]
-        ), heavy=group == "prefix" and asked["depth"] != 1,
+        asked, "usage", lambda reader: reader.usage(group, asked["backend"], how, depth),
+        heavy=group == "prefix" and depth != 1,
     )  # fmt: skip
 
 
@@ -76,27 +83,23 @@ async def stale(asked: Asked) -> Response:
     A full page names the next one in the headers `X-Next-Cursor` and `Link`; with `total=true`
     `X-Total-Count` says how many files there are in all.
     """
-    if asked["as_of"] is not None:
-        scope.unfiltered(asked.caller)
-    wanted = {name: asked[name] for name in ("days", "min_size", "backend", "limit")}
+    which = {name: asked[name] for name in ("days", "min_size", "backend")}
     # One row more than a page may have: whoever asked for all learns that it is too much.
-    wanted["limit"] = asked["limit"] or MAX_ROWS + 1
-    wanted["after"] = asked["cursor"]
-    root = asked.site.config.lake.root
+    most = asked["limit"] or MAX_ROWS + 1
 
-    def headers(reader: Reader, rows: Rows) -> dict[str, str]:
+    def headers(reader: Any, rows: Rows) -> dict[str, str]:
         found = {}
         if rows and len(rows) == asked["limit"]:
             found["X-Next-Cursor"] = end = cursor.cursor(rows[-1])
             query = urlencode({**_given(asked), "cursor": end})
             found["Link"] = f'</api/v1/stale?{query}>; rel="next"'
         if asked["total"] == "true":
-            total = scope.stale_total(reader, asked.caller, root, wanted)
-            found["X-Total-Count"] = str(total)
+            found["X-Total-Count"] = str(reader.stale_total(**which)["files"])
         return found
 
     return await _rows(
-        asked, "stale", lambda reader: scope.stale(reader, asked.caller, root, wanted),
+        asked, "stale",
+        lambda reader: reader.stale(**which, limit=most, after=asked["cursor"]),
         heavy=True, headers=headers,
     )  # fmt: skip
 
@@ -107,35 +110,31 @@ def _given(asked: Asked) -> dict[str, str]:
 
 async def growth(asked: Asked) -> Response:
     """Files and bytes per day."""
-    return await _rows(asked, "growth", lambda reader: scope.growth(
-        reader, asked.caller, asked["backend"], asked["period"], asked["by"], asked["forecast"]
-    ))  # fmt: skip
+    how = asked["backend"], asked["period"], asked["by"], asked["forecast"]
+    return await _rows(asked, "growth", lambda reader: reader.growth(*how))
 
 
 async def quota(asked: Asked) -> Response:
     """Quotas with what their teams own."""
-    return await _rows(
-        asked, "quota",
-        lambda reader: scope.quota(reader, asked.caller, asked["team"], asked["backend"]),
-    )  # fmt: skip
+    return await _rows(asked, "quota", lambda r: r.quota(asked["team"], asked["backend"]))
 
 
 async def backends(asked: Asked) -> Response:
     """Every backend. Answers on a cold lake too: probes ask it."""
-    return await _rows(asked, "backends", lambda reader: scope.backends(reader, asked.caller))
+    return await _rows(asked, "backends", lambda reader: reader.backends())
 
 
 async def team(asked: Asked) -> Response:
     """Who is in which team."""
-    return await _rows(asked, "team", lambda reader: scope.team(reader, asked.caller))
+    return await _rows(asked, "team", lambda reader: reader.team())
 
 
 async def user(asked: Asked) -> Response:
     """What a user touched."""
-    who = asked.request.path_params["user_id"]
-    return await _rows(asked, "user", lambda reader: scope.user(
-        reader, asked.caller, who, asked["backend"], asked["limit"] or MAX_ROWS + 1
-    ), heavy=True)  # fmt: skip
+    who, most = asked.request.path_params["user_id"], asked["limit"] or MAX_ROWS + 1
+    return await _rows(
+        asked, "user", lambda reader: reader.user(who, asked["backend"], most), heavy=True
+    )
 
 
 async def ledger(asked: Asked) -> Response:
@@ -151,19 +150,17 @@ async def diff(asked: Asked) -> Response:
     if asked["day1"] > asked["day2"]:
         raise ApiError(400, f"day1 {asked['day1']} is after day2 {asked['day2']}.",
                        hint="Swap them.", param="day1")  # fmt: skip
-    return await _rows(asked, "diff", lambda reader: scope.diff(
-        reader, asked.caller, (asked["day1"], asked["day2"]), asked["by"], asked["depth"]
-    ), heavy=True)  # fmt: skip
+    how = asked["day1"], asked["day2"], asked["by"], asked["depth"]
+    return await _rows(asked, "diff", lambda reader: reader.diff(*how), heavy=True)
 
 
 async def rules(asked: Asked) -> Response:
     """Ownership rules with what they decide about."""
-    return await _rows(asked, "rule", lambda reader: scope.rules(reader, asked.caller), heavy=True)
+    return await _rows(asked, "rule", lambda reader: reader.rules(), heavy=True)
 
 
 async def rule_preview(asked: Asked) -> Response:
     """What a rule would take from other owners."""
-    scope.unfiltered(asked.caller)
     prefix = asked["prefix"].strip("/")
     return await _rows(asked, "rule", lambda reader: [
         reader.rule_preview(asked["backend"], prefix, asked["team"])
@@ -172,18 +169,12 @@ async def rule_preview(asked: Asked) -> Response:
 
 async def audit_log(asked: Asked) -> Response:
     """Who changed what."""
-    scope.unfiltered(asked.caller)
-    return await _rows(
-        asked,
-        "audit-log",
-        lambda reader: reader.audit_log(asked["limit"] or MAX_ROWS + 1),
-        heavy=True,
-    )
+    most = asked["limit"] or MAX_ROWS + 1
+    return await _rows(asked, "audit-log", lambda reader: reader.audit_log(most), heavy=True)
 
 
 async def verify(asked: Asked) -> Response:
     """How well each index agreed with its store when it was last audited, with a 95 % interval."""
-    scope.unfiltered(asked.caller)
     return await _rows(asked, "verify", lambda r: r.verify(asked["backend"]), heavy=True)
 
 

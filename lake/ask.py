@@ -53,7 +53,6 @@ class Ask:
         self, days: int, min_size: int, backend: str, limit: int, after: Key | None = None
     ) -> list[Row]:
         """Rows of stale_index with `coverage`, not touched for `days`; behind the key `after`."""
-        window = dt.timedelta(days=days)
         where = self._stale(days, min_size, backend)
         if self._index_version is None:
             found = self._index().filter(where, True if after is None else behind(after))
@@ -61,9 +60,7 @@ class Ask:
         else:
             how = {"after": after, "min_size_bytes": min_size}
             kept = page(self._read, self._index_version, where, limit, **how)
-        broken = broken_hours(self._read.scan(LEDGER))
-        window = window or results.COVERAGE_WINDOW
-        cover = coverage(self._read.scan(AGENTS), self._as_of, window, broken)
+        cover = covered(self._read, self._as_of, days)
         return rows(kept.join(cover, on="backend", how="left", maintain_order="left"))
 
     def stale_total(self, days: int, min_size: int, backend: str) -> Row:
@@ -180,6 +177,12 @@ class Ask:
         if self._index_version is None:
             return world.stale_index(self._world).lazy()
         return self._read.scan(STALE_INDEX, self._index_version)
+
+
+def covered(lake: Any, as_of: dt.datetime, days: int) -> pl.DataFrame:
+    """backend, coverage over the window of a stale question (0 days: the usual one)."""
+    window = dt.timedelta(days=days) or results.COVERAGE_WINDOW
+    return coverage(lake.scan(AGENTS), as_of, window, broken_hours(lake.scan(LEDGER)))
 
 
 def _sums(found: pl.LazyFrame, *, files: pl.Expr, size: str = "size_bytes") -> Row:

@@ -56,6 +56,16 @@ class Reader:
         told = self._generation.published_at
         return parse_instant(told) if told and not self._elsewhen else None
 
+    @property
+    def elsewhen(self) -> bool:
+        """Whether the answers are of another as-of than the published ones."""
+        return self._elsewhen
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The versions of the tables that the answers are of; empty where nothing is published."""
+        return self._generation.versions
+
     def usage(
         self, group_by: str = "user", backend: str = "", attribution: str = "owner", depth: int = 1
     ) -> list[Row]:

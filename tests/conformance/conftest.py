@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -9,11 +10,26 @@ from tests.conformance import telling
 from tests.conformance.telling import World, event
 
 
-def pytest_collection_modifyitems(items):
-    """The first test that needs the world waits until it is told."""
-    for item in items:
-        if "conformance" in item.nodeid:
-            item.add_marker(pytest.mark.timeout(900))
+def pytest_collection_modifyitems(config, items):
+    """The first test that needs the world waits until it is told.
+
+    What needs a command of its own is not collected for a server that runs elsewhere.
+    """
+    mine = [item for item in items if "tests/conformance/" in item.nodeid]
+    for item in mine:
+        item.add_marker(pytest.mark.timeout(900))
+    if telling.URL:
+        beyond = [item for item in mine if _starts(item) or (_asks(item) and not telling.NAMED)]
+        config.hook.pytest_deselected(items=beyond)
+        items[:] = [item for item in items if item not in beyond]
+
+
+def _starts(item):
+    return "lifecycle" in item.nodeid
+
+
+def _asks(item):
+    return "command_line" in item.nodeid
 
 
 EMPTY_QUESTIONS = ("usage", "usage?group_by=team", "stale", "growth", "quota", "user/nobody",
@@ -23,7 +39,10 @@ EMPTY_QUESTIONS = ("usage", "usage?group_by=team", "stale", "growth", "quota", "
 @pytest.fixture(scope="session")
 def blank(tmp_path_factory):
     """A server that nobody told anything yet, and what it answered."""
-    world = World(tmp_path_factory.mktemp("conformance"))
+    folder = Path(telling.FOLDER) if telling.URL else tmp_path_factory.mktemp("conformance")
+    if not telling.URL:
+        telling.prepare(folder)
+    world = World(folder)
     world.answers["blank"] = {question: world.server.get(question) for question in EMPTY_QUESTIONS}
     yield world
     world.server.stop()

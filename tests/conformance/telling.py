@@ -3,6 +3,17 @@
 To point the suite at another implementation, name its command:
 `WARPDRIVE_CONFORMANCE_COMMAND="other-warpdrive"`, which must know `serve --config F --addr A` and
 the commands of behaviours 72-75. Nothing here imports the product.
+
+Or point it at a server that runs already. What must start, stop or kill one (57, 59, 61) is not
+collected then, nor what asks the command line (72-75) unless a command is named too:
+
+    python -m tests.conformance.telling /tmp/world      makes the folder and its warpdrive.yaml
+    other-warpdrive serve --config /tmp/world/warpdrive.yaml …
+    WARPDRIVE_CONFORMANCE_URL=http://127.0.0.1:8080 WARPDRIVE_CONFORMANCE_FOLDER=/tmp/world \\
+        pytest tests/conformance
+
+The server must be one that nobody told anything yet: each run needs a new folder. It sees the
+folder's `roots/` and `inventory/`, into which the suite writes.
 """
 
 import csv
@@ -20,11 +31,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from tests.servers.rest import ROOT, Server
+from tests.servers.rest import ROOT, Elsewhere, Server
 
-COMMAND = shlex.split(
-    os.environ.get("WARPDRIVE_CONFORMANCE_COMMAND", f"{shlex.quote(sys.executable)} -m cli")
-)
+URL = os.environ.get("WARPDRIVE_CONFORMANCE_URL", "")
+FOLDER = os.environ.get("WARPDRIVE_CONFORMANCE_FOLDER", "")
+NAMED = os.environ.get("WARPDRIVE_CONFORMANCE_COMMAND", "")
+
+COMMAND = shlex.split(NAMED or f"{shlex.quote(sys.executable)} -m cli")
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
 DAY = dt.timedelta(days=1)
 GIB = 1024**3
@@ -55,22 +68,27 @@ def event(user, path, *, backend="data", op="read", ago=DAY, **more):
     }  # fmt: skip
 
 
+def prepare(folder: Path) -> None:
+    """The folders and the config of a world that nobody told anything yet."""
+    for name in ("data", "more"):
+        (folder / "roots" / name).mkdir(parents=True)
+    lines = ["lake: {root: ./lake}", "telemetry: {landing: ./landing}", "backends:"]
+    lines += [
+        f"  - {{name: {name}, type: local, config: {{root: ./roots/{name}}}}}"
+        for name in ("data", "more", "gone")
+    ]
+    lines.append("  - {name: reports, type: s3, config: {bucket: reports}, "
+                 "inventory: {format: s3, location: ./inventory, sample: 0}}")  # fmt: skip
+    (folder / "warpdrive.yaml").write_text("\n".join(lines) + "\n")
+
+
 class World:
     """The folders, the config, the server, the command line."""
 
     def __init__(self, folder: Path) -> None:
+        """`folder` is as `prepare` made it."""
         self.folder = folder
         self.config = folder / "warpdrive.yaml"
-        for name in ("data", "more"):
-            self.root(name).mkdir(parents=True)
-        lines = ["lake: {root: ./lake}", "telemetry: {landing: ./landing}", "backends:"]
-        lines += [
-            f"  - {{name: {name}, type: local, config: {{root: ./roots/{name}}}}}"
-            for name in ("data", "more", "gone")
-        ]
-        lines.append("  - {name: reports, type: s3, config: {bucket: reports}, "
-                     "inventory: {format: s3, location: ./inventory, sample: 0}}")  # fmt: skip
-        self.config.write_text("\n".join(lines) + "\n")
         self.server = self.start()
         self.answers, self.before, self.first_crawl, self.exit_code = {}, {}, {}, None
 
@@ -78,7 +96,7 @@ class World:
         return self.folder / "roots" / name
 
     def start(self):
-        return Server(self.config, command=COMMAND)
+        return Elsewhere(URL) if URL else Server(self.config, command=COMMAND)
 
     def write(self, path, size, *, backend="data", old=dt.timedelta(0)):
         """A file of that size whose times lie `old` back."""
@@ -246,3 +264,7 @@ def sequence(world):
                                                "user/b60", "backends")),
         server.post("crawl").status,
     ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    prepare(Path(sys.argv[1]))

@@ -11,6 +11,7 @@ import sys
 import threading
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -34,7 +35,44 @@ class Answer(NamedTuple):
         return self.json["error"]
 
 
-class Server:
+class Asked:
+    """A server to ask at `host`:`port`, with `https` or without."""
+
+    host, port, https = "127.0.0.1", 0, False
+
+    def ask(self, method, path, body=None, headers=None, *, raw_path=False):
+        """One request on a connection of its own."""
+        kind = http.client.HTTPSConnection if self.https else http.client.HTTPConnection
+        with contextlib.closing(kind(self.host, self.port, timeout=300)) as connection:
+            target = path if raw_path or path.startswith("/") else f"/api/v1/{path}"
+            data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
+            connection.request(method, target, data, headers or {})
+            found = connection.getresponse()
+            return Answer(found.status, {k.lower(): v for k, v in found.headers.items()},
+                          found.read())  # fmt: skip
+
+    def get(self, path, headers=None):
+        """GET."""
+        return self.ask("GET", path, headers=headers)
+
+    def post(self, path, body=None, headers=None):
+        """POST."""
+        return self.ask("POST", path, body, headers)
+
+
+class Elsewhere(Asked):
+    """A server that somebody else started, at `http://host:port`: it is not ours to stop."""
+
+    def __init__(self, url):
+        parts = urlsplit(url)
+        self.https = parts.scheme == "https"
+        self.host, self.port = parts.hostname, parts.port or (443 if self.https else 80)
+
+    def stop(self):
+        """Leave it alone."""
+
+
+class Server(Asked):
     """A running server."""
 
     def __init__(self, config, *args, env=None, command=(sys.executable, "-m", "cli")):
@@ -65,25 +103,6 @@ class Server:
                 lines.put(line)
         if lines:
             lines.put(None)
-
-    def ask(self, method, path, body=None, headers=None, *, raw_path=False):
-        """One request on a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=300)
-        with contextlib.closing(connection):
-            target = path if raw_path or path.startswith("/") else f"/api/v1/{path}"
-            data = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
-            connection.request(method, target, data, headers or {})
-            found = connection.getresponse()
-            return Answer(found.status, {k.lower(): v for k, v in found.headers.items()},
-                          found.read())  # fmt: skip
-
-    def get(self, path, headers=None):
-        """GET."""
-        return self.ask("GET", path, headers=headers)
-
-    def post(self, path, body=None, headers=None):
-        """POST."""
-        return self.ask("POST", path, body, headers)
 
     def stop(self, number=signal.SIGTERM):
         """Send a signal; the exit code."""
