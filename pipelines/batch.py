@@ -26,7 +26,7 @@ from storage.errors import LakeError
 
 log = logging.getLogger(__name__)
 APP = "ingest"
-HELD_BYTES = 64 * 1024**2
+HELD_BYTES = 8 * 1024**2
 SPILL_BYTES = 16 * 1024**2
 BUFFER_BYTES = 4 * 1024**2
 NOTHING: Row = {"lines": 0, "events": 0, "quarantined": 0, "bytes_read": 0, "last_event_at": None}
@@ -82,7 +82,7 @@ class Batch:
             large: list[tuple[Candidate, Iterator[bytes]]] = []
             while True:
                 frames = self._small(todo, seen, refusals, large)
-                self._keep(write_frames(self._lake.root, EVENTS, {"hour": hour}, frames))
+                self._keep(self._write(hour, frames))
                 if not large:
                     break
                 self._large(*large.pop(), seen, refusals)
@@ -116,6 +116,9 @@ class Batch:
                 f"batch {self._number} was written by another ingest meanwhile: nothing is lost, "
                 "run it again."
             )
+
+    def _write(self, hour: str, frames: Iterator[pl.DataFrame]) -> File | None:
+        return write_frames(self._lake.root, EVENTS, {"hour": hour}, frames, ordered=False)
 
     def _keep(self, file: File | None) -> None:
         self.files += [file] if file else []
@@ -164,7 +167,7 @@ class Batch:
 
         file = None
         try:
-            file = write_frames(self._lake.root, EVENTS, {"hour": candidate.hour}, frames())
+            file = self._write(candidate.hour, frames())
         except (DamagedError, UnreadableError) as error:
             self._failed(candidate, error, refusals)
             wanted = False
@@ -244,10 +247,7 @@ def _parsed(parts: list[Part], rows: dict[str, Row], refusals: Refusals) -> pl.D
     found = parse(parts)
     for part, lines in zip(parts, found.lines, strict=True):
         rows[part.source.object]["lines"] += lines
-    sums = found.events.group_by("object").agg(
-        events=pl.len(), bytes_read=pl.col("bytes_read").sum(), last_event_at=pl.col("ts").max()
-    )
-    for name, events, bytes_read, last in sums.iter_rows():
+    for name, events, bytes_read, last in _sums(found.events):
         row = rows[name]
         row["events"] += events
         row["bytes_read"] += bytes_read
@@ -257,6 +257,16 @@ def _parsed(parts: list[Part], rows: dict[str, Row], refusals: Refusals) -> pl.D
         for name, count in found.quarantine.group_by("object").len().iter_rows():
             rows[name]["quarantined"] += count
     return found.events
+
+
+def _sums(events: pl.DataFrame) -> Iterator[tuple[str, int, Any, Any]]:
+    """Object, number of events, bytes read and last time, of each object."""
+    names = events["object"]
+    if events.height and names[0] == names[-1]:  # objects come one after the other
+        yield names[0], events.height, events["bytes_read"].sum(), events["ts"].max()
+        return
+    sums = events.group_by("object").agg(pl.len(), pl.col("bytes_read").sum(), pl.col("ts").max())
+    yield from sums.iter_rows()
 
 
 def _sha256(pieces: Iterable[bytes]) -> str:

