@@ -1,12 +1,14 @@
 """What becomes of a line does not depend on the company it is in, nor on where blocks are cut."""
 
 import datetime as dt
+import itertools
 import json
 
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines import reading
 from pipelines.transforms import parse as parsing
 from pipelines.transforms.parse import Part, Source, parse
 from tests.unit.test_parse import ACCEPTED, REFUSED
@@ -83,3 +85,41 @@ def test_what_is_accepted_is_what_the_standard_library_reads(lines):
     for row in found.quarantine.iter_rows(named=True):
         assert row["reason"]
         assert row["text"] == lines[row["line"] - 1].decode("utf-8", "backslashreplace")
+
+
+@settings(deadline=None)
+@given(
+    lines=st.lists(st.binary(max_size=9).filter(lambda x: b"\n" not in x), max_size=30),
+    long=st.lists(st.integers(0, 30), max_size=3, unique=True),
+    cuts=st.lists(st.integers(1, 30), min_size=1),
+    size=st.integers(1, 60),
+)
+def test_blocks_are_the_lines_with_their_numbers(lines, long, cuts, size):
+    """However a stream comes in pieces, each block knows the number of its first line."""
+    before, reading.MAX_LINE_BYTES = reading.MAX_LINE_BYTES, 40
+    try:
+        for at in long:
+            lines.insert(at, bytes([65 + at % 26]) * 200)
+        data = b"".join(line + b"\n" for line in lines)
+        found = {}
+        for block in reading.blocks(pieces(data, cuts), size):
+            if isinstance(block, reading.LongLine):
+                found[block.number] = (block.size_bytes, block.begin[:1])
+            else:
+                assert block.data.endswith(b"\n")
+                found |= enumerate(block.data[:-1].split(b"\n"), block.first)
+    finally:
+        reading.MAX_LINE_BYTES = before
+    assert list(found) == list(range(1, len(lines) + 1))
+    for number, line in enumerate(lines, 1):
+        assert found[number] in (line, (len(line), line[:1]))
+
+
+def pieces(data, cuts):
+    """The data in pieces of these sizes, over and over."""
+    at = 0
+    for cut in itertools.cycle(cuts):
+        if at >= len(data):
+            return
+        yield data[at : at + cut]
+        at += cut
