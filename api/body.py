@@ -16,38 +16,114 @@ CHUNK_SECONDS = 10.0
 SLOWEST_BYTES_A_SECOND = 10_000
 GRACE_SECONDS = 30.0
 _STEP_BYTES = 4096
+LARGE_BYTES = 1024**2
+LARGE_AT_ONCE = 2
+"""So many bodies over LARGE_BYTES are read and landed at once; others wait, unread."""
+TURN_SECONDS = 60.0
+SMALL_BYTES = 256 * 1024**2
+"""What all smaller ones may hold together."""
 Receive = Callable[[], Any]
 
 
 async def read_body(scope: Any, receive: Receive, limit: int) -> bytes:
     """The whole body, unpacked. Raises ApiError 413 over `limit`, 408 when it comes too slowly.
 
-    What is declared too large is refused before a byte of it is read.
+    What is declared too large is refused before a byte of it is read. A large body waits for its
+    turn unread; raises ApiError 503 where that does not come (`Room`).
     """
-    headers = dict(scope["headers"])
-    declared = headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > limit:
-        raise too_large(limit)
-    encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
-    unpack = _unpacker(encoding, limit)
+    held: Held = scope["warpdrive.held"]
+    unpack = await _begun(scope, held, limit)
     chunks: list[bytes] = []
     size = packed = 0
     clock = asyncio.get_running_loop().time
-    started = clock()
+    waited = 0.0
     while True:
+        begun = clock()
         message = await _next(receive)
+        waited += clock() - begun
         part = message.get("body", b"")
         packed += len(part)
-        if clock() - started > GRACE_SECONDS + packed / SLOWEST_BYTES_A_SECOND:
+        if waited > GRACE_SECONDS + packed / SLOWEST_BYTES_A_SECOND:
             raise ApiError(408, "the body came too slowly.", headers={"Connection": "close"})
         more = message.get("more_body", False)
         for chunk in unpack(part, not more):
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
+            await held.grow(size)
             chunks.append(chunk)
         if not more:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _begun(scope: Any, held: Held, limit: int) -> Callable[[bytes, bool], Any]:
+    """What unpacks the body whose headers these are; what they tell is refused or waited for."""
+    headers = dict(scope["headers"])
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit():
+        if int(declared) > limit:
+            raise too_large(limit)
+        await held.grow(int(declared))
+    encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
+    return _unpacker(encoding, limit)
+
+
+class Room:
+    """Memory for bodies: a few large ones at once, and so many bytes of small ones.
+
+    Without it, as many bodies of the greatest size as there are connections were held at once.
+    """
+
+    def __init__(self) -> None:
+        self.large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self.small_bytes = 0
+
+    def holder(self) -> Held:
+        """What one request holds; nothing yet."""
+        return Held(self)
+
+
+class Held:
+    """What one request holds of the room, until it is answered."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._bytes = 0
+        self._large = False
+
+    async def grow(self, size: int) -> None:
+        """Hold `size` bytes. Raises ApiError 503 where there is no room for them."""
+        if self._large or size <= self._bytes:
+            return
+        if size > LARGE_BYTES:
+            await self._wait()
+            return
+        if self._room.small_bytes + size - self._bytes > SMALL_BYTES:
+            raise crowded()
+        self._room.small_bytes += size - self._bytes
+        self._bytes = size
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._room.large.acquire()
+        except TimeoutError:
+            raise crowded() from None
+        self._large = True
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        self._room.small_bytes -= self._bytes
+        self._bytes = 0
+        if self._large:
+            self._large = False
+            self._room.large.release()
+
+
+def crowded() -> ApiError:
+    """503: other bodies take all the room."""
+    return ApiError(503, "too many bodies at once.", hint="Send it again later, or in parts.",
+                    headers={"Retry-After": "5", "Connection": "close"})  # fmt: skip
 
 
 async def _next(receive: Receive) -> Any:

@@ -42,6 +42,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         scope["path"] = _SLASHES.sub("/", scope["path"])
+        scope["warpdrive.held"] = held = self._state.room.holder()
         started = time.perf_counter()
         status = 0
 
@@ -58,6 +59,8 @@ class Gate:
             await error.response()(scope, receive, watched)
         except ClientLeftError:
             status = status or 499
+        finally:
+            held.release()
         self._state.metrics.answered(
             scope.get("warpdrive.route", "none"), scope["method"], status,
             time.perf_counter() - started,

@@ -10,6 +10,8 @@ from api.errors import ApiError
 
 HEADER_SECONDS = 10.0
 WRITE_SECONDS = 30.0
+LEAST_BYTES = 100_000
+"""Whoever fetches less of an answer in WRITE_SECONDS is given up."""
 MAX_HEADER_BYTES = 64 * 1024
 
 
@@ -55,9 +57,20 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """The client does not read: give it a while."""
+        """The client does not read as fast as it is answered: see whether it reads at all."""
         super().pause_writing()
-        self._stalled = self.loop.call_later(WRITE_SECONDS, self.transport.abort)
+        self._watch()
+
+    def _watch(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        self._stalled = self.loop.call_later(WRITE_SECONDS, self._look, left)
+
+    def _look(self, before: int) -> None:
+        """An answer of which next to nothing was fetched is cut off."""
+        if before - self.transport.get_write_buffer_size() < LEAST_BYTES:
+            self.transport.abort()
+        else:
+            self._watch()
 
     def resume_writing(self) -> None:
         """It reads again."""

@@ -74,8 +74,8 @@ class Schedule:
             try:
                 rows = await asyncio.to_thread(self._backends)
                 names, wait = due(rows, self._tried, interval, clock.now())
-                for name in names:
-                    await self._crawl(name)
+                if names:
+                    await self._crawl(names)
             except WarpdriveError as error:
                 log.warning("scheduled crawls: %s", error)
                 wait, names = AGAIN, []
@@ -86,11 +86,11 @@ class Schedule:
         known = {backend.name for backend in self._config.backends}
         return [row for row in Reader(self._config).backends() if row["name"] in known]
 
-    async def _crawl(self, name: str) -> None:
+    async def _crawl(self, names: list[str]) -> None:
         at = clock.now()
-        run = await self._runs.request("crawl", WHO, backend=name, allow_removal=False)
+        run = await self._runs.request("crawl", WHO, backends=names, allow_removal=False)
         await run.done.wait()
-        ok = run.state == "ok"
-        self._tried[name] = Tried(at, ok)
-        if not ok:
+        failed = run.detail.get("failed", names) if run.state != "ok" else ()
+        self._tried |= {name: Tried(at, name not in failed) for name in names}
+        if failed:
             log.warning("scheduled crawl: %s", run.detail.get("error"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from api.body import Room
 from api.caller import Caller
 from api.errors import ApiError
 from api.metrics import Metrics
@@ -19,6 +20,7 @@ class State:
         self.configs = configs
         self.server = next(iter(configs.values())).server
         self.metrics = Metrics()
+        self.room = Room()
         self.sites: dict[str, Site] = {}
         self._pools = Pools()
 

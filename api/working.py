@@ -21,7 +21,7 @@ async def crawl(asked: Asked) -> Response:
         site.config.backend(asked["backend"])
     run = await site.runs.request(
         "crawl", asked.caller.subject,
-        backend="" if asked["backend"] == "all" else asked["backend"],
+        backends=[asked["backend"]] if asked["backend"] not in ("", "all") else [],
         allow_removal=asked["allow_removal"] == "true",
     )  # fmt: skip
     return await _ended(asked, run)

@@ -61,9 +61,12 @@ def _ingest(config: Config, _order: Row) -> Row:
 def _crawl(config: Config, order: Row) -> Row:
     """Ingest, crawl, publish: afterwards the reports have everything that had landed."""
     commands.ingest(config, ())
-    rows = commands.crawl(
-        config, order.get("backend", ""), None, allow_removal=order.get("allow_removal", False)
-    )
+    removal = order.get("allow_removal", False)
+    rows = [
+        row
+        for name in order.get("backends") or [""]
+        for row in commands.crawl(config, name, None, allow_removal=removal)
+    ]
     commands.refresh(config, None, rebuild=False)
     failed = {row["backend"]: row["error"] for row in rows if row["state"] == "failed"}
     detail: Row = {"backends": rows}

@@ -25,22 +25,27 @@ def _of_this_age(value: Any) -> bool:
 
 @schemathesis.hook
 def map_body(context, body):
-    """Integers are written as integers; no limit stands above the other.
-
-    Teams that come while the test runs are none that it names elsewhere by chance: the document
-    lists those that there were when it was asked for.
-    """
+    """Integers are written as integers; no limit stands above the other."""
     body = _integral(body)
-    if not isinstance(body, dict):
-        return body
-    for key in ("team_name", "team"):
-        if isinstance(body.get(key), str) and body[key]:
-            body = body | {key: f"new team {body[key]}"[:200]}
-    if {"soft_limit", "hard_limit"} <= set(body):
+    if isinstance(body, dict) and {"soft_limit", "hard_limit"} <= set(body):
         limits = body["soft_limit"], body["hard_limit"]
         if all(isinstance(limit, int) and limit >= 0 for limit in limits):
             return body | {"soft_limit": min(limits), "hard_limit": max(limits)}
     return body
+
+
+@schemathesis.hook
+def before_call(context, case, **kwargs):
+    """Teams that come while the test runs are none that it names elsewhere by chance.
+
+    The document lists those that there were when it was asked for, and what it does not list is
+    refused as unknown.
+    """
+    if isinstance(case.body, dict):
+        for key in ("team_name", "team"):
+            name = case.body.get(key)
+            if isinstance(name, str) and 0 < len(name) < 180:
+                case.body = case.body | {key: f"new team {name}"}
 
 
 @schemathesis.hook

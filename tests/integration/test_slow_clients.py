@@ -1,17 +1,27 @@
 """Clients that never get to the point are given up; the others do not notice."""
 
+import asyncio
+import json
 import socket
+import threading
 import time
+from pathlib import Path
 
 import pytest
+import uvicorn
 
+from api import body, protocol
+from api.protocol import Protocol
+from tests.home import Home
+from tests.servers.asgi import InProcess
 from tests.servers.rest import Server
+
+EVENT = {"ts": "2026-01-05T10:00:00Z", "user": "ann", "backend": "data", "path": "p" * 100,
+         "op": "read", "bytes_read": 3}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    from tests.home import Home
-
     found = Server(Home(tmp_path_factory.mktemp("slow")).file)
     yield found
     found.stop()
@@ -20,13 +30,13 @@ def server(tmp_path_factory):
 def closed_after(sock):
     """Seconds until the server closes the connection, and what it said before."""
     sock.settimeout(60)
-    begin, said = time.monotonic(), b""
+    begin, said = time.monotonic(), []
     try:
-        while part := sock.recv(4096):
-            said += part
+        while part := sock.recv(1 << 20):
+            said.append(part)
     except ConnectionResetError:
         pass
-    return time.monotonic() - begin, said
+    return time.monotonic() - begin, b"".join(said)
 
 
 def test_connections_that_say_nothing_or_half_a_header_are_closed(server):
@@ -69,3 +79,112 @@ def test_a_body_that_never_comes_holds_nobody_up(server):
         assert server.post("ingest", b"[]").status == 200
         sock.settimeout(60)
         assert sock.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def batch(mebibytes):
+    """A body of about so many MiB, and its events."""
+    one = json.dumps(EVENT, separators=(",", ":"))
+    count = (mebibytes << 20) // (len(one) + 1)
+    return f"[{','.join([one] * count)}]".encode(), count
+
+
+def peak_mb(pid):
+    """The most memory that a process has had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def test_large_bodies_take_turns_and_small_ones_do_not_wait(home, monkeypatch):
+    """Two that never end hold the others up for a bounded time, and nobody small at all."""
+    monkeypatch.setattr(body, "TURN_SECONDS", 0.2)
+    monkeypatch.setattr(body, "CHUNK_SECONDS", 2.0)
+    large, count = batch(2)
+    with InProcess({"": home.config}) as api:
+        answers = []
+        stuck = [
+            threading.Thread(target=lambda: answers.append(
+                api.ask("POST", "ingest", chunks=[large[:-1], None]).status
+            ))
+            for _ in range(body.LARGE_AT_ONCE)
+        ]  # fmt: skip
+        for thread in stuck:
+            thread.start()
+        while api.app._state.room.large._value:
+            time.sleep(0.01)
+        refused = api.post("ingest", large)
+        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        assert refused.error["message"] == "too many bodies at once."
+        assert api.ask("POST", "ingest", chunks=[large[:10], large[10:]]).status == 503
+        assert api.post("ingest", [EVENT]).json["accepted"] == 1
+        for thread in stuck:
+            thread.join()
+        assert answers == [408] * body.LARGE_AT_ONCE
+        assert api.post("ingest", large).json["accepted"] == count
+        assert api.app._state.room.large._value == body.LARGE_AT_ONCE
+
+
+def test_small_bodies_have_so_much_room_together(home, monkeypatch):
+    """Whatever the number of connections; a body that is answered holds nothing."""
+    monkeypatch.setattr(body, "SMALL_BYTES", 1000)
+    with InProcess({"": home.config}) as api:
+        assert [api.post("ingest", [EVENT] * 3).status for _ in range(5)] == [200] * 5
+        assert api.post("ingest", [EVENT] * 9).status == 503
+        assert api.app._state.room.small_bytes == 0
+
+
+def test_memory_is_that_of_two_large_bodies_however_many_come(home):
+    """A body and what is made of it are five times its size at most."""
+    large, count = batch(32)
+    found = Server(home.file)
+    try:
+        assert found.post("ingest", [EVENT]).status == 200
+        before, answers = peak_mb(found.process.pid), []
+        threads = [
+            threading.Thread(target=lambda: answers.append(found.post("ingest", large)))
+            for _ in range(6)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [answer.json["accepted"] for answer in answers] == [count] * 6
+        assert peak_mb(found.process.pid) - before < body.LARGE_AT_ONCE * 5 * 32
+    finally:
+        found.stop()
+
+
+async def big(_scope, _receive, send):
+    """An application whose answer is far more than the system buffers."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"x" * ANSWER_BYTES})
+
+
+ANSWER_BYTES = 64 << 20
+
+
+def test_an_answer_that_nobody_reads_is_cut_off(monkeypatch):
+    """The connection is aborted and its memory free again; whoever reads gets all of it."""
+    monkeypatch.setattr(protocol, "WRITE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        settings = uvicorn.Config(
+            big, http=Protocol, ws="none", lifespan="off", log_config=None, access_log=False
+        )
+        server = uvicorn.Server(settings)
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[sock])))
+        thread.start()
+        try:
+            clients = [socket.create_connection(sock.getsockname()) for _ in range(2)]
+            for client in clients:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            reads, stalls = clients
+            with reads, stalls:
+                seconds, said = 0.0, 0
+                while part := reads.recv(1 << 20):  # slower than WRITE_SECONDS in all
+                    said, seconds = said + len(part), seconds + 0.02
+                    time.sleep(0.02)
+                assert said > ANSWER_BYTES
+                assert seconds > 2 * protocol.WRITE_SECONDS
+                assert len(closed_after(stalls)[1]) < ANSWER_BYTES
+        finally:
+            server.should_exit = True
+            thread.join()
