@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 
 from dashboard.data import MAX_POINTS, Row, Source, thinned
-from lake import browse, control, detail, marks
+from lake import browse, control, detail, explore, marks
 from lake.ask import rows as as_rows
 from lake.browse import Key, Totals, Wanted
 from lake.detail import Part
-from lake.schemas import STALE_INDEX
+from lake.schemas import FILES, STALE_INDEX, STALE_ROLLUP
 from storage.units import format_instant
 
 CHANGE_DAYS = 30
@@ -148,7 +148,27 @@ def part(source: Source, backend: str = "") -> Part:
 
 def prefixes(source: Source, backend: str, depth: int) -> list[Row]:
     """backend, prefix, files, bytes of the largest prefixes."""
-    return detail.prefixes(source.lake, part(source, backend), depth, MAX_TILES).to_dicts()
+    found = _top(source, "prefixes", backend, depth)
+    if found is None:
+        rows = detail.prefixes(source.lake, part(source, backend), depth, MAX_TILES)
+        return rows.to_dicts()
+    return found
+
+
+def _top(source: Source, name: str, backend: str, depth: int) -> list[Row] | None:
+    """The largest prefixes as published; None for who may not see all, or where none are."""
+    rows = _explored(source, name)
+    if rows is None or depth > explore.deepest(source.generation):
+        return None
+    mine = [r for r in rows if r["depth"] == depth and backend in ("", r["backend"])]
+    ranked = sorted(mine, key=lambda row: (-row["bytes"], row["prefix"]))[:MAX_TILES]
+    return [{n: row[n] for n in ("backend", "prefix", "files", "bytes")} for row in ranked]
+
+
+def _explored(source: Source, name: str) -> list[Row] | None:
+    if source.teams is not None:
+        return None
+    return explore.published(source.generation, name)
 
 
 def crawls(source: Source, backend: str) -> list[Row]:
@@ -158,7 +178,13 @@ def crawls(source: Source, backend: str) -> list[Row]:
 
 def tiers(source: Source, backend: str) -> list[Row]:
     """Storage classes of a backend; nothing for a viewer of some teams only."""
-    return [] if source.teams is not None else detail.tiers(source.lake, backend).to_dicts()
+    if source.teams is not None:
+        return []
+    rows = explore.published(source.generation, "tiers")
+    if rows is None:
+        version = source.version(FILES)
+        return detail.tiers(source.lake, backend, version).to_dicts()
+    return [{n: r[n] for n in ("tier", "files", "bytes")} for r in rows if r["backend"] == backend]
 
 
 def quotas(source: Source) -> list[Row]:
@@ -247,12 +273,26 @@ def quarantine(source: Source, hours: int, reason: str) -> tuple[list[Row], list
 
 def evidence(source: Source) -> list[Row]:
     """How owners are known: rule, storage, writer, reader or none."""
-    return detail.evidence(source.lake, part(source)).to_dicts()
+    rows = explore.published(source.generation, "evidence")
+    if rows is None:
+        return detail.evidence(source.lake, part(source)).to_dicts()
+    sums: dict[str, Row] = {}
+    for row in rows:
+        if source.teams is None or row["team"] in source.teams:
+            name = row["owner_source"]
+            total = sums.setdefault(name, {"owner_source": name, "files": 0, "bytes": 0})
+            total["files"] += row["files"]
+            total["bytes"] += row["bytes"]
+    return sorted(sums.values(), key=lambda row: (-row["bytes"], row["owner_source"]))
 
 
 def unassigned(source: Source, backend: str, depth: int) -> list[Row]:
     """The prefixes with the most bytes that nobody owns."""
-    return detail.unassigned(source.lake, part(source, backend), depth, MAX_TILES).to_dicts()
+    found = _top(source, "unassigned", backend, depth)
+    if found is None:
+        rows = detail.unassigned(source.lake, part(source, backend), depth, MAX_TILES)
+        return rows.to_dicts()
+    return found
 
 
 def rules(source: Source) -> list[Row]:
@@ -290,7 +330,8 @@ def wanted(source: Source, chosen: Filter) -> Wanted:
 
 def stale_totals(source: Source, chosen: Filter) -> Totals:
     """All files that match: how many, how many bytes."""
-    return browse.totals(source.lake, source.version(STALE_INDEX), wanted(source, chosen))
+    index, rollup = source.version(STALE_INDEX), source.version(STALE_ROLLUP)
+    return browse.totals(source.lake, index, wanted(source, chosen), rollup)
 
 
 def stale_page(

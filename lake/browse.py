@@ -1,8 +1,9 @@
 """The stale index page by page: any window, any order, without reading whole tables.
 
 A page begins after the last row of the page before it (keyset), so that page 10,000 costs what
-page 1 costs, and rows that come or go between two pages are neither repeated nor skipped. Of the
-rows that match, integers decide first which can be on the page; texts are read for those only.
+page 1 costs, and rows that come or go between two pages are neither repeated nor skipped. The
+largest are read from the top of the table. In another order, numbers decide first which rows can
+be on the page; texts are read for those only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from lake.schemas import STALE_INDEX
+from lake import cursor
+from lake.largest import largest
+from lake.metrics.span import AGES
+from lake.schemas import STALE_INDEX, STALE_ROLLUP
 from lake.store import Lake
 from storage.errors import UnknownNameError
 
@@ -48,7 +52,13 @@ class Wanted:
     def where(self) -> pl.Expr:
         """The rows of stale_index that are meant."""
         limit = self.as_of - dt.timedelta(days=self.days)
-        found = (pl.col("last_access_at") < limit) & (pl.col("size_bytes") >= self.min_size_bytes)
+        old = pl.col("last_access_at") < limit
+        return old & (pl.col("size_bytes") >= self.min_size_bytes) & self.whose
+
+    @property
+    def whose(self) -> pl.Expr:
+        """The rows of a table with backend, team and owner that are meant."""
+        found = pl.lit(value=True)
         if self.backend:
             found &= pl.col("backend") == self.backend
         if self.teams is not None:
@@ -65,10 +75,33 @@ class Totals(NamedTuple):
     bytes: int
 
 
-def totals(lake: Lake, version: int | None, wanted: Wanted) -> Totals:
-    """How many files match, and how many bytes they have."""
-    found = _index(lake, version).filter(wanted.where)
-    sums = found.select(pl.len(), pl.col("size_bytes").sum()).collect(engine="streaming")
+def totals(
+    lake: Lake, version: int | None, wanted: Wanted, rollup_version: int | None = None
+) -> Totals:
+    """How many files match, and how many bytes they have.
+
+    From the rollup of the same refresh where it knows the window; of the index then only the
+    class of sizes that `min_size_bytes` cuts. Any other window passes over what decides.
+    """
+    if rollup_version is None or wanted.days not in AGES:
+        return _counted(_index(lake, version).filter(wanted.where))
+    least = wanted.min_size_bytes
+    first = least.bit_length() - 1
+    cut = bool(least & (least - 1))
+    rows = lake.scan(STALE_ROLLUP, rollup_version).filter(
+        pl.col("age_days") >= wanted.days, pl.col("size_class") >= first + cut, wanted.whose
+    )
+    sums = rows.select(pl.col("files").sum(), pl.col("bytes").sum()).collect()
+    found = Totals(*sums.row(0))
+    if not cut:
+        return found
+    within = pl.col("size_bytes") < 1 << (first + 1)
+    part = _counted(_index(lake, version).filter(wanted.where, within))
+    return Totals(found.files + part.files, found.bytes + part.bytes)
+
+
+def _counted(rows: pl.LazyFrame) -> Totals:
+    sums = rows.select(pl.len(), pl.col("size_bytes").sum()).collect(engine="streaming")
     return Totals(*sums.row(0))
 
 
@@ -88,6 +121,11 @@ def page(
     if order not in ORDERS:
         raise UnknownNameError("order", order, ORDERS)
     column, descending = ORDERS[order]
+    if order == "largest":
+        key = None if after is None else cursor.Key(*after)
+        least = wanted.min_size_bytes
+        top = largest(lake, version, wanted.where, rows, after=key, min_size_bytes=least)
+        return top.select(COLUMNS)
     found = _index(lake, version).filter(wanted.where)
     if after is not None:
         found = found.filter(_behind(column, after, descending=descending))

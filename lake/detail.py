@@ -43,9 +43,9 @@ def crawls(lake: Lake, backend: str, limit: int) -> pl.DataFrame:
     return newest.select(LISTINGS.schema.names()).collect()
 
 
-def tiers(lake: Lake, backend: str) -> pl.DataFrame:
+def tiers(lake: Lake, backend: str, version: int | None = None) -> pl.DataFrame:
     """tier, files, bytes of a backend's index, largest first."""
-    found = lake.scan(FILES).filter(pl.col("backend") == backend)
+    found = lake.scan(FILES, version).filter(pl.col("backend") == backend)
     tier = pl.col("tier").fill_null(UNKNOWN_TIER)
     return _largest(found.group_by(tier=tier).agg(SUMS), "tier")
 

@@ -11,32 +11,38 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Sequence
-from statistics import fmean, linear_regression, quantiles
+from statistics import fmean, quantiles
 from typing import Any, NamedTuple
 
 ORIGINS = 40
 MIN_HISTORY_DAYS = 8
 Row = dict[str, Any]
-Method = Callable[[Sequence[float], int], float]
+Method = Callable[[Sequence[float]], float]
+"""From the values of all days up to today to the slope by which they go on, per day."""
 
 
-def naive(values: Sequence[float], _ahead: int) -> float:
+def naive(_values: Sequence[float]) -> float:
     """As it is today."""
-    return values[-1]
+    return 0.0
 
 
-def drift(values: Sequence[float], ahead: int) -> float:
+def drift(values: Sequence[float]) -> float:
     """On along the line from the first day to the last (Hyndman, Forecasting, 5.2)."""
-    return values[-1] + ahead * (values[-1] - values[0]) / max(len(values) - 1, 1)
+    return (values[-1] - values[0]) / max(len(values) - 1, 1)
 
 
 def recent(days: int) -> Method:
-    """From today's value, on by the slope of the last `days` (least squares)."""
+    """On by the slope of the last `days` (least squares)."""
 
-    def method(values: Sequence[float], ahead: int) -> float:
+    def method(values: Sequence[float]) -> float:
         window = values[-days:]
-        slope = linear_regression(range(len(window)), window).slope if len(window) > 1 else 0.0
-        return values[-1] + ahead * slope
+        # Days are 0, 1, 2 …: their mean and squares have closed forms.
+        count = len(window)
+        if count < 2:
+            return 0.0
+        middle = (count - 1) / 2
+        products = math.fsum((day - middle) * value for day, value in enumerate(window))
+        return products * 12 / (count * (count * count - 1))
 
     return method
 
@@ -66,7 +72,9 @@ def backtest(values: Sequence[float], ahead: int) -> Backtest:
     trials = [
         Backtest(name, fmean(map(abs, errors)) if errors else math.inf, errors, tried)
         for name, method in METHODS.items()
-        for errors in [[values[o + tried - 1] - method(values[:o], tried) for o in origins]]
+        for errors in [
+            [values[o + tried - 1] - values[o - 1] - tried * method(values[:o]) for o in origins]
+        ]
     ]
     return min(trials, key=lambda trial: trial.mean_error_bytes)
 
@@ -89,7 +97,8 @@ def _ahead(rows: list[Row], days: int) -> list[Row]:
     values = [float(row["bytes"]) for row in rows]
     files = [float(row["files"]) for row in rows]
     best = backtest(values, days) if len(values) >= MIN_HISTORY_DAYS else None
-    method = METHODS[best.method] if best else naive
+    slope_of = METHODS[best.method] if best else naive
+    rise, more_files = slope_of(values), slope_of(files)
     low, high = _bounds(best)
     last = dt.date.fromisoformat(rows[-1]["day"])
     told = {
@@ -101,8 +110,9 @@ def _ahead(rows: list[Row], days: int) -> list[Row]:
         {
             "day": (last + dt.timedelta(days=day)).isoformat(),
             "backend": rows[-1]["backend"], "team": rows[-1]["team"],
-            "files": max(0, round(method(files, day))), "added_bytes": 0, "removed_bytes": 0,
-            "bytes": max(0, round(middle := method(values, day))),
+            "files": max(0, round(files[-1] + day * more_files)),
+            "added_bytes": 0, "removed_bytes": 0,
+            "bytes": max(0, round(middle := values[-1] + day * rise)),
             "low_bytes": max(0, round(middle + low * _reach(day, best))),
             "high_bytes": max(0, round(middle + high * _reach(day, best))),
             **told,

@@ -18,11 +18,11 @@ import obstore
 import polars as pl
 from obstore.store import LocalStore
 
-from lake import control
+from lake import control, explore
 from lake.metrics import quota
 from lake.published import CURRENT, Generation, current, parsed, place
 from lake.results import AUDITED, Results, audited, owned_bytes
-from lake.schemas import BACKENDS, QUOTA_EVENTS, QUOTA_STATUS, USAGE
+from lake.schemas import BACKENDS, FILES, QUOTA_EVENTS, QUOTA_STATUS, STALE_INDEX, USAGE
 from lake.store import Lake, SupersededError
 from storage import clock
 from storage.conditional import create, read_tagged, write_if_unchanged, write_new
@@ -148,6 +148,21 @@ def publish_audit(lake: Lake, at: dt.datetime) -> Generation:
 
     now = current(lake.root)
     return _swap(lake.root, change, at) if BACKENDS.name in now.documents else now
+
+
+def publish_explored(lake: Lake, at: dt.datetime) -> Generation:
+    """Publish the sums of `lake.explore` of the current index; nothing where they are there."""
+    now = current(lake.root)
+    version = now.versions.get(STALE_INDEX.name)
+    if version is None or explore.deepest(now):
+        return now
+    made = explore.explored(lake, version, now.versions.get(FILES.name))
+    store = open_store(place(lake.root))
+
+    def change(before: Generation, number: int) -> Generation:
+        return dataclasses.replace(before, documents=before.documents | _put(store, number, made))
+
+    return _swap(lake.root, change, at)
 
 
 def _control(

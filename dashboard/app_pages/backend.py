@@ -9,7 +9,7 @@ from dashboard import format as fmt
 from dashboard.columns import Row
 from dashboard.tables import Cell, card, table
 from dashboard.viewer import Viewer
-from lake.schemas import FILES, LISTINGS
+from lake.schemas import LISTINGS
 
 PERIODS = {"30 days": 30, "90 days": 90, "1 year": 365, "Everything": 0}
 PERIOD = "90 days"
@@ -125,8 +125,7 @@ def owners(rows: list[Row]) -> None:
 
 def tiers(viewer: Viewer, name: str) -> None:
     """Storage classes, as the store tells them."""
-    beside = data.version(viewer, FILES)
-    rows = data.ask_beside(beside, viewer, questions.tiers, name)
+    rows = data.ask(viewer, questions.tiers, name)
     panels.heading("Tiers", "tiers.csv", panels.plain_csv(rows))
     if not rows:
         st.caption("Nothing is known about tiers here.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from lake.schemas import USAGE
@@ -58,6 +60,13 @@ def _shaped(rows: pl.LazyFrame, group_by: str, attribution: str) -> pl.LazyFrame
 def prefix(depth: int) -> pl.Expr:
     """The first `depth` segments of `path`."""
     return pl.col("path").str.split("/").list.head(depth).list.join("/")
+
+
+def segments(names: Sequence[str]) -> pl.Expr:
+    """A struct `segments` of as many path segments as there are names; null where a path ends."""
+    parts = pl.col("path").str.split_exact("/", len(names))
+    fields = [parts.struct.field(f"field_{n}").alias(name) for n, name in enumerate(names)]
+    return pl.struct(fields).alias("segments")
 
 
 def first_segment() -> pl.Expr:

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from lake.publish import publish_explored
 from lake.schemas import (
     ACCESS_DAILY,
     BACKENDS,
@@ -105,6 +106,7 @@ def refresh_results(config: RefreshConfig):  # noqa: ANN201
             "nothing of this one is published.",
             allow_retries=False,
         )
+    publish_explored(Lake(settings.config().lake.root), clock.now())
     common = {"as_of": format_instant(report.as_of), "generation": report.generation}
     if report.ingest_lag_seconds is not None:
         common["ingest_lag_seconds"] = report.ingest_lag_seconds
