@@ -1,7 +1,10 @@
 """Marks mean one version of a file; pages of the stale index are a partition of it."""
 
+import contextlib
 import datetime as dt
 import json
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from lake import browse, control, marks
 from lake.browse import Wanted
-from lake.schemas import AUDIT_LOG, FILES, MARKS, STALE_INDEX, Table
+from lake.schemas import AUDIT_LOG, FILES, MARKS, STALE_INDEX
 from lake.store import Lake
 from storage.errors import LakeError, UnknownNameError, UsageError
 
@@ -131,50 +134,49 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
-class Frame(Lake):
-    """A lake whose index is a frame."""
-
-    def __init__(self, rows: list[dict]) -> None:
-        self.frame = pl.DataFrame(rows, schema=STALE_INDEX.schema)
-
-    def scan(self, table: Table, version: int | None = None) -> pl.LazyFrame:
-        return self.frame.lazy()
+@contextlib.contextmanager
+def index_of(*rows: dict) -> Iterator[Lake]:
+    """A lake whose index has these rows, in its own order."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Lake(folder)
+        frame = pl.DataFrame(rows, schema=STALE_INDEX.schema)
+        order = ["size_bytes", "backend", "path"]
+        made.append(STALE_INDEX, frame.sort(order, descending=[True, False, False]))
+        yield made
 
 
 @settings(max_examples=60, deadline=None)
 @given(ROWS, st.sampled_from(sorted(browse.ORDERS)), st.integers(1, 4), st.integers(0, 2))
 def test_pages_are_all_rows_in_order_each_once(rows, order, height, days):
     """Keyset pages put together = the sorted rows, whatever the ties."""
-    lake = Frame([index_row(p, s, AT - dt.timedelta(days=d), b) for b, p, s, d in rows])
     wanted = Wanted(AT, days=days)
     found, after = [], None
-    while True:
-        page = browse.page(lake, None, wanted, order, height, after)
-        if page.is_empty():
-            break
-        found += page.select("backend", "path", "size_bytes").rows()
-        after = browse.end(page, order)
+    with index_of(*(index_row(p, s, AT - dt.timedelta(days=d), b) for b, p, s, d in rows)) as lake:
+        while not (page := browse.page(lake, None, wanted, order, height, after)).is_empty():
+            found += page.select("backend", "path", "size_bytes").rows()
+            after = browse.end(page, order)
+        totals = browse.totals(lake, None, wanted)
     column, descending = browse.ORDERS[order]
     sign = -1 if descending else 1
     value = {"size_bytes": 2, "last_access_at": 3}[column]
     sign = -sign if value == 3 else sign  # many days back is an early instant
     kept = sorted((r for r in rows if r[3] > days), key=lambda r: (sign * r[value], r[0], r[1]))
     assert found == [(r[0], r[1], r[2]) for r in kept]
-    assert browse.totals(lake, None, wanted) == (len(kept), sum(r[2] for r in kept))
+    assert totals == (len(kept), sum(r[2] for r in kept))
 
 
 def test_filters_narrow_and_an_unknown_order_is_told():
-    lake = Frame([index_row("a", 5, AT), index_row("z", 3, AT, "c")])
-    where: dict[str, Any] = {"as_of": AT + dt.timedelta(days=2), "days": 1}
-    narrower: list[dict[str, Any]] = [
-        {}, {"backend": "c"}, {"min_size_bytes": 4}, {"teams": ()}, {"owner": "bob"},
-        {"teams": ("vision",), "owner": "ann"},
-    ]  # fmt: skip
-    paths = [
-        browse.page(lake, None, Wanted(**where, **more), "largest", 9)["path"].to_list()
-        for more in narrower
-    ]
-    assert paths == [["a", "z"], ["z"], ["a"], [], [], ["a", "z"]]
-    assert browse.matching(lake, None, Wanted(**where)).collect().height == 2
-    with pytest.raises(UnknownNameError, match=r"'larges'.*Did you mean 'largest'"):
-        browse.page(lake, None, Wanted(**where), "larges", 9)
+    with index_of(index_row("a", 5, AT), index_row("z", 3, AT, "c")) as lake:
+        where: dict[str, Any] = {"as_of": AT + dt.timedelta(days=2), "days": 1}
+        narrower: list[dict[str, Any]] = [
+            {}, {"backend": "c"}, {"min_size_bytes": 4}, {"teams": ()}, {"owner": "bob"},
+            {"teams": ("vision",), "owner": "ann"},
+        ]  # fmt: skip
+        paths = [
+            browse.page(lake, None, Wanted(**where, **more), "largest", 9)["path"].to_list()
+            for more in narrower
+        ]
+        assert paths == [["a", "z"], ["z"], ["a"], [], [], ["a", "z"]]
+        assert browse.matching(lake, None, Wanted(**where)).collect().height == 2
+        with pytest.raises(UnknownNameError, match=r"'larges'.*Did you mean 'largest'"):
+            browse.page(lake, None, Wanted(**where), "larges", 9)
