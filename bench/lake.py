@@ -2,18 +2,20 @@
 """`make bench-lake`: the lake's jobs against DuckDB on the same files, same run, interleaved.
 
 Every case runs in a fresh process (`bench/lakejobs.py`); CPU seconds count, peak memory beside
-them. `--full` (`FULL=1`) takes 100 M files. Writes `.artifacts/bench/lake.json`.
+them. `--full` (`FULL=1`) takes 100 M files. What the jobs read is made once and kept below
+`.artifacts/bench-data` (or `--folder`); `--only` runs some of the jobs. Writes
+`.artifacts/bench/lake.json`.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import json
 import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +28,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 from child import Cost, run  # noqa: E402 # pyright: ignore[reportMissingImports]
 from report import RESULTS, Row, publish, row  # noqa: E402 # pyright: ignore[reportMissingImports]
 
-from lake.schemas import TABLES  # noqa: E402
+from lake import published  # noqa: E402
+from lake.schemas import FILE_STATE, FILE_USER, STALE_INDEX, TABLES  # noqa: E402
 from lake.store import Lake  # noqa: E402
 
 FILES, DAYS, EVENTS = 5_000_000, 30, 250_000
 FULL_FILES, FULL_EVENTS = 100_000_000, 1_000_000
 DAY_EVENTS, UPDATE_FILES = 5_000_000, 20_000_000
 GIB_PER_MILLION_FILES = 0.3
+MADE = "made-by"
+MAKERS = ("bench/generate.py", "bench/lakejobs.py", "lake/schemas.py")
 SLOW_SECONDS, SLOW_ROUNDS = 60.0, 2
 TIMEOUT_SECONDS = 4 * 3600.0
 TEN = 10
@@ -65,8 +70,6 @@ class Bench:
     folder: Path
     rounds: int
     full: bool
-    known: dict[str, Case] = field(default_factory=dict)
-    """What ran on the lake already and another row may show too."""
 
     @property
     def lake(self) -> Path:
@@ -78,6 +81,17 @@ class Bench:
         command = [sys.executable, ROOT / "bench" / "lakejobs.py", name, *args]
         cost = run(command, timeout_seconds=TIMEOUT_SECONDS)
         return cost, json.loads(cost.stdout.splitlines()[-1])
+
+    def ready(self, name: str, jobs: Callable[[Path], Any]) -> Path:
+        """A folder that `jobs` fill, made on first use; one left half made is made anew."""
+        place, half = self.folder / name, self.folder / f"{name}.half"
+        if not place.exists():
+            shutil.rmtree(half, ignore_errors=True)
+            print(f"  making {name} …", file=sys.stderr)
+            half.mkdir(parents=True)
+            jobs(half)
+            half.rename(place)
+        return place
 
     def race(
         self, jobs: dict[str, tuple[str | Path, ...]], before: Callable[[], None] | None = None
@@ -111,10 +125,8 @@ def agree(cases: Sequence[Case], *names: str) -> None:
 
 def daily(bench: Bench) -> list[Row]:
     """A day of events to access_daily."""
-    events = bench.folder / "day" / "lake"
-    if not events.exists():
-        day = {"files": FILES, "days": 5, "events_per_day": DAY_EVENTS // 5, "seed": 2}
-        bench.job("make_events", events, json.dumps(day))
+    day = json.dumps({"files": FILES, "days": 5, "events_per_day": DAY_EVENTS // 5, "seed": 2})
+    events = bench.ready("day", lambda at: bench.job("make_events", at / "lake", day)) / "lake"
     cases = bench.race({"daily_ours": (events,), "daily_duckdb": (events,)})
     ours, peer = cases["daily_ours"], cases["daily_duckdb"]
     agree([ours, peer], "rows", "bytes")
@@ -129,11 +141,10 @@ def daily(bench: Bench) -> list[Row]:
 
 def stale_usage(bench: Bench) -> list[Row]:
     """From files and state to all results, published."""
-    jobs = ("refresh_ours", "refresh_ids", "refresh_strings", "rebuild_ours")
-    cases = bench.race(dict.fromkeys(jobs, (bench.lake,)))
-    ours, ids, strings, rebuilt = (cases[name] for name in jobs)
-    agree([ours, ids, strings, rebuilt], "files", "bytes", "usage")
-    bench.known |= cases
+    jobs = ("refresh_ours", "refresh_ids", "refresh_strings")
+    cases = bench.race(dict.fromkeys(jobs, (bench.lake,)), lambda: _tidy(bench.lake))
+    ours, ids, strings = (cases[name] for name in jobs)
+    agree([ours, ids, strings], "files", "bytes", "usage")
     files = ours.found[0]["files"]
     job = f"{files / 1e6:.0f} M files: stale_index, usage, rollup, growth"
     limit = "every file is written once with its strings; state, join and sort share the rest"
@@ -146,23 +157,30 @@ def stale_usage(bench: Bench) -> list[Row]:
         row("stale-usage-3", job, "peak MB", ours.peak(), peer=strings.peak(), value=memory,
             peer_name="DuckDB on strings", goal=0.1, op="<=",
             limit="a floor of the engine and one bucket of rows"),
-        row("stale-usage-rebuild", f"{job}, states made anew first", "CPU s", rebuilt.cpu(),
-            peer=ids.cpu(), peer_name="DuckDB on file_id", op="<="),
         row("stale-usage-file", "per million files", "CPU s",
             [cpu / files * 1e6 for cpu in ours.step()], op="<="),
     ]  # fmt: skip
 
 
+def _tidy(lake: Path) -> None:
+    """Let go of the files of earlier refreshes, so that many rounds take the room of one."""
+    versions = published.current(str(lake)).versions
+    for table in (STALE_INDEX, FILE_STATE, FILE_USER):
+        pinned = [versions[table.name]] if table.name in versions else []
+        Lake(str(lake)).vacuum(table, 0, pinned)
+
+
 def update(bench: Bench) -> list[Row]:
     """A million updates into the state of 20 M files."""
-    home = bench.folder / "update"
-    lake, wide, narrow = home / "lake", home / "wide", home / "narrow"
-    if not narrow.exists():
-        size = {"files": UPDATE_FILES, "days": 1, "events_per_day": 1, "seed": 3}
-        bench.job("make_state", lake, json.dumps(size))
-        bench.job("make_merge_table", lake, wide)
-        bench.job("make_merge_table", lake, narrow)
-    copy = home / "copy"
+    size = {"files": UPDATE_FILES, "days": 1, "events_per_day": 1, "seed": 3}
+
+    def make(at: Path) -> None:
+        bench.job("make_state", at / "lake", json.dumps(size))
+        for name in ("wide", "narrow"):
+            bench.job("make_merge_table", at / "lake", at / name)
+
+    home = bench.ready("update", make)
+    lake, wide, narrow, copy = (home / name for name in ("lake", "wide", "narrow", "copy"))
 
     def fresh() -> None:
         shutil.rmtree(copy, ignore_errors=True)
@@ -240,18 +258,17 @@ def read_models(bench: Bench) -> list[Row]:
 
 def growth_of_cost(bench: Bench) -> list[Row]:
     """Ten times the files and events: cost per file."""
-    small = bench.folder / "tenth" / "lake"
     size = _size(bench)
-    if not small.exists():
-        tenth = size | {name: size[name] // TEN for name in ("files", "events_per_day")}
-        bench.job("make", small, json.dumps(tenth))
-    less = bench.race({"rebuild_ours": (small,)})["rebuild_ours"]
-    more = (
-        bench.known.get("rebuild_ours") or bench.race({"rebuild_ours": (bench.lake,)}).popitem()[1]
+    tenth = json.dumps(size | {name: size[name] // TEN for name in ("files", "events_per_day")})
+    small = bench.ready("tenth", lambda at: bench.job("make", at / "lake", tenth)) / "lake"
+    less, more = (
+        bench.race({"rebuild_ours": (lake,)}, lambda lake=lake: _tidy(lake))["rebuild_ours"]
+        for lake in (small, bench.lake)
     )
     few, many = less.found[0]["files"], more.found[0]["files"]
     written, rewritten = _bytes_of_results(small), _bytes_of_results(bench.lake)
-    cpu = [(a / many) / (b / few) for a, b in zip(more.step(), less.step(), strict=False)]
+    base = statistics.median(less.step()) / few
+    cpu = [cost / many / base for cost in more.step()]
     per_file = (rewritten / many) / (written / few)
     job = f"{few / 1e6:g} M to {many / 1e6:g} M files"
     return [
@@ -288,8 +305,8 @@ def _size(bench: Bench) -> dict[str, Any]:
 
 def measure(bench: Bench, only: Sequence[str]) -> list[Row]:
     """Make what is not there yet, then run the jobs."""
-    if not bench.lake.exists():
-        bench.job("make", bench.lake, json.dumps(_size(bench)))
+    size = json.dumps(_size(bench))
+    bench.ready("big", lambda at: bench.job("make", at / "lake", size))
     if not (bench.lake / "published" / "CURRENT").exists():
         bench.job("refresh_ours", bench.lake)
     rows: list[Row] = []
@@ -305,22 +322,31 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--full", action="store_true", help="100 M files")
     parser.add_argument("--only", default=",".join(JOBS), help="jobs, comma separated")
-    parser.add_argument("--folder", type=Path, help="keep the data there, and use it again")
+    parser.add_argument("--folder", type=Path, help="where the data is kept")
+    parser.add_argument("--fresh", action="store_true", help="make the data anew")
     options = parser.parse_args()
     files = FULL_FILES if options.full else FILES
     need = files / 1e6 * GIB_PER_MILLION_FILES + UPDATE_FILES / 1e6 * 0.25
     print(f"{files / 1e6:.0f} M files: takes about {need:.0f} GiB of disk", file=sys.stderr)
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="warpdrive-bench-"))
-    if shutil.disk_usage(folder.parent).free < need * 1024**3:
+    kind = "lake-full" if options.full else "lake"
+    folder = options.folder or ROOT / ".artifacts" / "bench-data" / kind
+    if (folder / MADE).exists() and (options.fresh or (folder / MADE).read_text() != _makers()):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / MADE).exists() and any(folder.iterdir()):
+        raise SystemExit(f"{folder}: there is something else in it: name an empty --folder.")
+    if not (folder / "big").exists() and shutil.disk_usage(folder).free < need * 1024**3:
         raise SystemExit(f"{folder}: less than {need:.0f} GiB are free: name a --folder elsewhere.")
+    (folder / MADE).write_text(_makers())
     only = [name for name in JOBS if name in options.only.split(",")]
-    try:
-        rows = measure(Bench(folder, options.rounds, options.full), only)
-    finally:
-        if not options.folder:
-            shutil.rmtree(folder, ignore_errors=True)
-    name = "lake-full" if options.full else "lake"
-    return publish(name, [*_others(name, only), *rows])
+    rows = measure(Bench(folder, options.rounds, options.full), only)
+    return publish(kind, [*_others(kind, only), *rows])
+
+
+def _makers() -> str:
+    """What the data depends on: data that other code made is not compared with."""
+    texts = b"".join((ROOT / name).read_bytes() for name in MAKERS)
+    return hashlib.sha256(texts).hexdigest()
 
 
 def _others(name: str, only: Sequence[str]) -> list[Row]:

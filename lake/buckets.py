@@ -11,8 +11,10 @@ from typing import NamedTuple
 import polars as pl
 
 DEFAULT_BUCKETS = 64
-ROWS_AT_ONCE = 300_000
+ROWS_AT_ONCE = 200_000
 """Rows of one step's input that are held in memory together."""
+STEPS, MOST = 256, 2
+"""Beyond so many steps each takes more rows, up to so many times as many: a step has a price."""
 _HALF, _LOW_BITS = 2**31, 2**32
 
 
@@ -42,7 +44,7 @@ def low(number: int, count: int) -> int:
 
 def spans(count: int, rows: int) -> list[Span]:
     """All buckets, joined to as few spans as keep each near ROWS_AT_ONCE of `rows`."""
-    wanted = min(count, max(1, -(-rows // ROWS_AT_ONCE)))
+    wanted = min(count, max(1, -(-rows // at_once(ROWS_AT_ONCE, rows))))
     firsts = [i * count // wanted for i in range(wanted)]
     return [
         Span(first, end - 1, low(first, count), low(end, count) - 1)
@@ -50,11 +52,16 @@ def spans(count: int, rows: int) -> list[Span]:
     ]
 
 
+def at_once(least: int, rows: int) -> int:
+    """How many of `rows` a step takes: `least`, or more where there would be too many steps."""
+    return max(least, min(MOST * least, rows // STEPS))
+
+
 def fine_spans(count: int, rows: int) -> list[Span]:
     """`spans` of buckets that are cut in halves until one is near ROWS_AT_ONCE of `rows`.
 
     For steps that only read: rows sorted by `file_id` are found by any range.
     """
-    while count * ROWS_AT_ONCE < rows:
+    while count * at_once(ROWS_AT_ONCE, rows) < rows:
         count *= 2
     return spans(count, rows)

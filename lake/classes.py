@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import polars as pl
 
+from lake.buckets import at_once
 from lake.parts import Part, load
 from lake.schemas import FILE_CHANGES, FILES, Table
 from lake.store import Lake
 
-TOP_ROWS, CLASS_ROWS = 262_144, 262_144
+TOP_ROWS, CLASS_ROWS = 262_144, 196_608
 SAMPLES = 64
 """Sizes that are looked at per class."""
 
@@ -36,10 +37,12 @@ def cuts(lake: Lake, replayed: Sequence[str]) -> tuple[Cut, ...]:
         for part in lake.parts(table)
         if (part.partition["backend"] in replayed) == (table is FILE_CHANGES)
     ]
-    if sum(part.rows for _, part in parts) <= TOP_ROWS:
+    total = sum(part.rows for _, part in parts)
+    if total <= TOP_ROWS:
         return ()
+    most = at_once(CLASS_ROWS, total)
     rows = [_keys(table, part) for table, part in parts]
-    every = max(1, CLASS_ROWS // SAMPLES)
+    every = max(1, most // SAMPLES)
     sizes = pl.concat([
         frame.select("size_bytes").gather_every(every).collect() for frame in rows
     ])["size_bytes"].sort(descending=True)  # fmt: skip
@@ -49,8 +52,8 @@ def cuts(lake: Lake, replayed: Sequence[str]) -> tuple[Cut, ...]:
         weight = sum(1 for _ in equal) * every
         if room <= 0:
             found.append(Cut(size))
-            room = float(CLASS_ROWS)
-        names = _names(rows, size, room, every) if weight > CLASS_ROWS else []
+            room = float(most)
+        names = _names(rows, size, room, most) if weight > most else []
         found += [Cut(size, name) for name in names]
         room = 0.0 if names else room - weight
     return tuple(found)
@@ -61,15 +64,16 @@ def _keys(table: Table, part: Part) -> pl.LazyFrame:
     return load([part.uri], schema).with_columns(backend=pl.lit(part.partition["backend"]))
 
 
-def _names(rows: Iterable[pl.LazyFrame], size: int, room: float, every: int) -> list[str]:
-    """Names at which the files of one size are cut: after `room` rows, then every CLASS_ROWS."""
+def _names(rows: Iterable[pl.LazyFrame], size: int, room: float, most: int) -> list[str]:
+    """Names at which the files of one size are cut: after `room` rows, then every `most`."""
+    every = max(1, most // SAMPLES)
     same = [
         frame.filter(pl.col("size_bytes") == size).select(_name()).gather_every(every).collect()
         for frame in rows
     ]
     ordered = pl.concat(same)["name"].sort()
-    first = int(room) if room > 0 else CLASS_ROWS
-    chosen = range(first // every, ordered.len(), max(1, CLASS_ROWS // every))
+    first = int(room) if room > 0 else most
+    chosen = range(first // every, ordered.len(), max(1, most // every))
     return ordered.gather(list(chosen)).unique().sort().to_list()
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from lake.buckets import bucket
+from lake.buckets import at_once, bucket
 from lake.classes import Cut, class_of
 from lake.metrics.ownership import Rule, ruled
 from lake.metrics.usage import first_segment
@@ -23,7 +23,7 @@ from lake.runner import Runner
 from lake.schemas import FILE_CHANGES, FILES, Table
 from lake.store import Lake
 
-CHUNK_ROWS = 262_144
+CHUNK_ROWS = 196_608
 FILE = (
     "backend", "path", "file_id", "size_bytes", "modified_at", "native_access_at", "owner",
     "first_seen_at", "last_seen_at",
@@ -95,11 +95,12 @@ def spread_told(lake: Lake, plan: Plan, replayed: Sequence[str], runner: Runner)
     return _spread(spread_told_rows, _chunks(plan, whole) + _chunks(plan, some, REMOVED), runner)
 
 
-def _chunks(plan: Plan, parts: Iterable[Part], only: str = "") -> list[Chunk]:
+def _chunks(plan: Plan, parts: Sequence[Part], only: str = "") -> list[Chunk]:
+    rows = at_once(CHUNK_ROWS, sum(part.rows for part in parts))
     return [
-        Chunk(plan, part.uri, part.partition["backend"], offset, CHUNK_ROWS, only)
+        Chunk(plan, part.uri, part.partition["backend"], offset, rows, only)
         for part in parts
-        for offset in range(0, part.rows, CHUNK_ROWS)
+        for offset in range(0, part.rows, rows)
     ]
 
 
