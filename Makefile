@@ -63,7 +63,7 @@ bench-lake: setup ## race the lake's jobs against DuckDB (FULL=1: 100 M files; B
 bench-ingest: setup ## race ingest against DuckDB; bad lines and small objects too
 	@$(BIN)/python bench/ingest.py
 
-bench-crawl: setup ## race the crawl of local folders and inventory reports against fsspec, find and DuckDB
+bench-crawl: setup ## race the crawl against s3fs, boto3, fsspec, find and DuckDB (CASES=ceph: on a real gateway)
 	@$(BIN)/python bench/crawl.py $(CASES)
 
 bench-ui: setup ## time the first paint of every page in a browser: 100,000 and 10 million files

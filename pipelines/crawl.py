@@ -33,10 +33,6 @@ from storage import clock
 from storage.config import Backend
 from storage.errors import WarpdriveError
 from storage.listing.columns import Listing
-from storage.listing.generic import list_generic
-from storage.listing.inventory import read_report, reports
-from storage.listing.objects import list_objects
-from storage.listing.posix import list_posix
 from storage.listing.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -166,6 +162,8 @@ def _listings(lake: Lake, backend: Backend, options: CrawlOptions) -> Iterator[L
         if options.as_of is None or options.as_of >= options.now:
             yield list_backend(backend, options.now, f"{lake.root.rstrip('/')}/_staging")
         return
+    from storage.listing.inventory import read_report, reports
+
     taken = set(
         lake.scan(LISTINGS)
         .filter(pl.col("backend") == backend.name, pl.col("state") != "failed")
@@ -183,12 +181,19 @@ def list_backend(backend: Backend, snapshot_at: dt.datetime, staging: str = "") 
     With a staging location a listing of an object store that was stopped goes on where it was.
     """
     progress = Progress(backend.name)
+    # Each lister brings libraries of its own: only the one that is needed is loaded.
     if backend.type in OBJECT_STORES:
+        from storage.listing.objects import list_objects
+
         return list_objects(backend, snapshot_at, staging, progress)
     if backend.type == "local":
+        from storage.listing.posix import list_posix
+
         stay = str(backend.options.get("one_file_system", "")).lower() == "true"
         listing = list_posix(backend.root, snapshot_at, one_file_system=stay)
     else:
+        from storage.listing.generic import list_generic
+
         listing = list_generic(backend, snapshot_at)
     return listing._replace(batches=progress.over(listing.batches))
 

@@ -70,6 +70,10 @@ class Pieces:
                 found.append((piece.part.least.get("path") or "", piece.rows))
         return found
 
+    def edges(self) -> list[str]:
+        """The paths with which its files begin."""
+        return [p.part.least["path"] for p in self.pieces if p.part and p.part.least.get("path")]
+
     def between(self, low: str | None, high: str | None) -> pl.DataFrame:
         """Rows with low <= path < high, by path."""
         found = []
@@ -144,7 +148,8 @@ def since(lake: Lake, backend: str, listing: int) -> Pieces:
 def spans(*sources: Any) -> list[Span]:
     """Ranges of paths that bound how many rows of all the sources are in one."""
     samples: Iterable[tuple[str, int]] = (s for source in sources for s in source.samples())
-    return staging.ranges(staging.cuts(list(samples)))
+    edges = {edge for source in sources if isinstance(source, Pieces) for edge in source.edges()}
+    return staging.ranges(staging.cuts(list(samples), edges))
 
 
 def mark_renames(changes: Pieces) -> int:

@@ -7,7 +7,7 @@ anybody; what a crash leaves is deleted by the next crawl of the backend.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -39,11 +39,9 @@ class _Run:
             return _cut(self.frame, low, high)
         start = 0 if low is None else max(bisect.bisect_left(self.firsts, low) - 1, 0)
         end = len(self.firsts) if high is None else bisect.bisect_left(self.firsts, high)
-        with pa.OSFile(str(self.file)) as source:
-            reader = pa.ipc.open_file(source)
-            blocks = [reader.get_batch(i) for i in range(start, end)]
-            table = pa.Table.from_batches(blocks, schema=reader.schema)
-        return _cut(pl.DataFrame(pl.from_arrow(table)), low, high)
+        assert self.file
+        rows = pl.scan_ipc(self.file).slice(start * BLOCK_ROWS, (end - start) * BLOCK_ROWS)
+        return _cut(rows.collect(), low, high)
 
 
 def _cut(frame: pl.DataFrame, low: str | None, high: str | None) -> pl.DataFrame:
@@ -96,9 +94,10 @@ class Staged:
     def _spill(self, batches: list[pa.RecordBatch]) -> None:
         frame = self._sorted(batches)
         file = self._folder / f"run-{len(self._runs)}.arrow"
-        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-        with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=BLOCK_ROWS)
+        frame.write_ipc(
+            file, compression="uncompressed", record_batch_size=BLOCK_ROWS,
+            compat_level=pl.CompatLevel.oldest(),
+        )  # fmt: skip
         firsts = frame["path"].gather_every(BLOCK_ROWS).to_list()
         self._runs.append(_Run(None, file, firsts))
 
@@ -132,12 +131,19 @@ def tidy(frame: pl.DataFrame) -> pl.DataFrame:
     return frame if last.fill_null(value=True).all() else frame.filter(last.fill_null(value=True))
 
 
-def cuts(samples: Sequence[tuple[str, int]]) -> list[str]:
-    """Paths that cut what the samples stand for into ranges of about RANGE_ROWS."""
+def cuts(samples: Sequence[tuple[str, int]], edges: Collection[str] = ()) -> list[str]:
+    """Paths that cut what the samples stand for into ranges of about RANGE_ROWS.
+
+    edges: where files of the index begin; a cut there keeps them from being read twice, so a range
+    may end half full or a quarter later for it.
+    """
     found: list[str] = []
     rows = 0
     for path, weight in sorted(samples):
-        if rows and rows + weight > RANGE_ROWS and (not found or path > found[-1]):
+        edge = path in edges
+        limit = RANGE_ROWS // 2 if edge else RANGE_ROWS * 5 // 4 if edges else RANGE_ROWS
+        more = 0 if edge else weight
+        if rows and rows + more > limit and (not found or path > found[-1]):
             found.append(path)
             rows = 0
         rows += weight

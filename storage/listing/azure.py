@@ -24,6 +24,7 @@ from storage.config import Backend
 from storage.credentials import Bearer, Renewed, azure_token, secret
 from storage.errors import BackendError, ConfigError
 from storage.listing.arrays import etags, paths, rows, strings
+from storage.listing.arrow import instants, texts
 from storage.listing.fetch import TIMEOUT_SECONDS, Fetcher, RefusedError, Reply
 from storage.listing.ranges import Page, raw
 from storage.options import azure_account_url, azure_key, s3_place
@@ -131,7 +132,7 @@ class AzureStore:
             "path": paths([key[start:] for key in keys]),
             "size_bytes": _texts(blobs, b"Content-Length").cast(pa.int64()),
             "etag": etags(_texts(blobs, b"Etag")),
-            "modified_at": pa.array(modified, pa.timestamp("us", "UTC")),
+            "modified_at": instants(modified),
             "tier": _texts(blobs, b"AccessTier"),
             "owner": _texts(blobs, b"Owner"),
         }
@@ -195,5 +196,5 @@ def _name(blob: bytes) -> bytes:
 def _texts(blobs: list[bytes], field: bytes) -> pa.Array:
     found = [m and m[1] for m in map(_FIELDS[field].search, blobs)]
     if None in found:
-        return pa.array([f and f.decode() for f in found], pa.string())
+        return texts([None if f is None else f.decode() for f in found])
     return strings([f for f in found if f is not None])

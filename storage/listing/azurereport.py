@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from storage.config import Backend, Inventory
 from storage.errors import BackendError
-from storage.listing.arrow import call
+from storage.listing.arrow import call, texts
 from storage.listing.columns import batch
 from storage.listing.reportfiles import (
     Report,
@@ -165,8 +165,7 @@ def _without_snapshots(rows: pa.RecordBatch) -> pa.RecordBatch:
         return rows
     said = rows[rows.schema.names.index("snapshot")]
     if pa.types.is_string(said.type) or pa.types.is_binary(said.type):
-        empty = call("equal", said.cast(pa.string()), pa.scalar(""))
-        return rows.filter(
-            call("or", call("is_null", said), call("coalesce", empty, pa.scalar(value=False)))
-        )
+        none = pc.SetLookupOptions(texts([""]), skip_nulls=True)
+        empty = call("is_in", said.cast(pa.string()), options=none)
+        return rows.filter(call("or", call("is_null", said), empty))
     return rows.filter(call("is_null", said))

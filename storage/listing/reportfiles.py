@@ -20,7 +20,8 @@ from pyarrow import csv, orc, parquet
 
 from storage.config import Inventory
 from storage.errors import BackendError
-from storage.listing.arrow import call, integers
+from storage.listing.arrays import strings
+from storage.listing.arrow import call, integers, texts
 from storage.objectstore import get, open_store
 from storage.paths import path_text
 
@@ -134,10 +135,11 @@ def without(rows: pa.RecordBatch, name: str, unwanted: str) -> pa.RecordBatch:
         return rows
     said = rows[rows.schema.names.index(name)]
     if pa.types.is_boolean(said.type):
-        drop = call("equal", said, pa.scalar(unwanted == "true"))
-    else:
-        drop = call("equal", call("utf8_lower", said.cast(pa.string())), pa.scalar(unwanted))
-    return rows.filter(call("invert", call("coalesce", drop, pa.scalar(value=False))))
+        drop = said if unwanted == "true" else call("invert", said)
+        return rows.filter(call("or_kleene", call("is_null", drop), call("invert", drop)))
+    one = pc.SetLookupOptions(texts([unwanted]), skip_nulls=True)
+    small = call("utf8_lower", said.cast(pa.string()))
+    return rows.filter(call("invert", call("is_in", small, options=one)))
 
 
 def paths(keys: pa.Array, *, encoded: bool) -> pa.Array:
@@ -149,19 +151,18 @@ def paths(keys: pa.Array, *, encoded: bool) -> pa.Array:
     if not call("any", call("match_substring", raw, options=escape)).as_py():
         with contextlib.suppress(pa.ArrowInvalid):  # not UTF-8: one by one, below
             return raw.cast(pa.string())
-    return pa.array([path_text(key) for key in raw.to_pylist()], pa.string())
+    return texts([path_text(key) for key in raw.to_pylist()])
 
 
 def _decoded(raw: pa.Array) -> pa.Array:
     signs = pc.MatchSubstringOptions("[%+]")
-    coded = call("coalesce", call("match_substring_regex", raw, options=signs), pa.scalar(False))
-    where = np.flatnonzero(coded.to_numpy(zero_copy_only=False))
-    if not where.size:
+    found = call("match_substring_regex", raw, options=signs)
+    coded = call("and_kleene", found, call("is_valid", raw))
+    where = call("indices_nonzero", coded)
+    if not len(where):
         return raw
-    plain = [
-        unquote_to_bytes(key.replace(b"+", b" ")) for key in raw.take(integers(where)).to_pylist()
-    ]
-    return call("replace_with_mask", raw, coded, pa.array(plain, pa.binary()))
+    plain = [unquote_to_bytes(key.replace(b"+", b" ")) for key in raw.take(where).to_pylist()]
+    return call("replace_with_mask", raw, coded, strings(plain).view(pa.binary()))
 
 
 def sizes(values: pa.Array | None, count: int) -> pa.Array:
@@ -169,7 +170,10 @@ def sizes(values: pa.Array | None, count: int) -> pa.Array:
     if values is None:
         return integers(np.zeros(count))
     number = values if pa.types.is_integer(values.type) else values.cast(pa.string())
-    return call("coalesce", number.cast(pa.int64()), pa.scalar(0, pa.int64()))
+    found = number.cast(pa.int64())
+    if not found.null_count:
+        return found
+    return call("coalesce", found, integers(np.zeros(count)))
 
 
 def instants(values: pa.Array | None) -> pa.Array | None:
@@ -185,4 +189,8 @@ def text(values: pa.Array | None) -> pa.Array | None:
     """A text column, quotes around values taken away."""
     if values is None:
         return None
-    return call("utf8_trim", values.cast(pa.string()), options=pc.TrimOptions(characters='"'))
+    plain = values.cast(pa.string())
+    quoted = pc.MatchSubstringOptions('"')
+    if not call("any", call("match_substring", plain, options=quoted)).as_py():
+        return plain
+    return call("utf8_trim", plain, options=pc.TrimOptions(characters='"'))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import re
 import urllib.request
+from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 import pyarrow as pa
@@ -17,12 +18,12 @@ import pyarrow.compute as pc
 import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from storage.config import Backend
 from storage.credentials import s3_keys
 from storage.errors import BackendError
 from storage.listing.arrays import etags, paths, rows, strings
+from storage.listing.arrow import texts
 from storage.listing.fetch import TIMEOUT_SECONDS, Fetcher, RefusedError, Reply
 from storage.listing.ranges import Page, raw
 from storage.options import s3_endpoint, s3_place
@@ -35,6 +36,17 @@ _FIELDS = {
     for name in (b"Key", b"LastModified", b"ETag", b"Size", b"StorageClass", b"DisplayName", b"ID")
 }
 _FOLDER = re.compile(rb"<CommonPrefixes><Prefix>([^<]*)</Prefix>")
+
+
+class _Keys(NamedTuple):
+    """What a signer asks for; botocore's own class brings all of botocore with it."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"_Keys({self.access_key!r}, …)"
 
 
 class S3Store:
@@ -107,7 +119,7 @@ class S3Store:
         if self._keys is None:
             return {}
         keys = self._keys.get()
-        signer = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token or None)
+        signer = _Keys(keys.access_key_id, keys.secret_access_key, keys.session_token or None)
         request = AWSRequest("GET", url)
         S3SigV4Auth(signer, "s3", self._region).add_auth(request)
         return dict(request.headers.items())
@@ -176,4 +188,4 @@ def _texts(body: bytes, field: bytes, count: int) -> pa.Array:
     if len(found) == count:
         return strings(found)
     each = map(_FIELDS[field].search, body.split(b"<Contents>")[1:])
-    return pa.array([m and m[1].decode() for m in each], pa.string())
+    return texts([m and m[1].decode() for m in each])

@@ -128,7 +128,7 @@ class Staging:
 def _packed(rows: list[pa.RecordBatch]) -> bytes:
     """One Arrow stream, compressed, of one batch."""
     sink = pa.BufferOutputStream()
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_stream(sink, LISTED, options=options) as writer:
         writer.write_table(pa.Table.from_batches(rows, schema=LISTED).combine_chunks())
     return sink.getvalue().to_pybytes()
