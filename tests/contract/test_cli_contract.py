@@ -2,6 +2,7 @@
 
 import csv
 import datetime as dt
+import importlib.metadata
 import io
 import json
 import os
@@ -421,6 +422,11 @@ def test_both_names_are_installed_and_answer(full):
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert done.stdout == "user,team,since\nann,vision,\n"
+        told = subprocess.run(
+            [WARPDRIVE.with_name(name), "--version"], capture_output=True, text=True, check=True
+        )
+        version = importlib.metadata.version("warpdrive")
+        assert (told.stdout, told.stderr) == (f"warpdrive {version}\n", "")
 
 
 @pytest.mark.parametrize("command", [
