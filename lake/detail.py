@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import polars as pl
 
+from lake.counted import events
 from lake.metrics.usage import prefix
-from lake.schemas import ACCESS_DAILY, EVENTS, FILES, LISTINGS, QUARANTINE, STALE_INDEX
+from lake.schemas import ACCESS_DAILY, FILES, LISTINGS, QUARANTINE, STALE_INDEX
 from lake.store import Lake
 
 UNKNOWN_TIER = "not told"
@@ -94,7 +95,7 @@ def jobs(lake: Lake, user: str, as_of: dt.datetime, days: int, limit: int) -> pl
     """
     first = as_of - dt.timedelta(days=days)
     job = pl.when(pl.col("job") != "").then("job").otherwise("pod")
-    mine = lake.scan(EVENTS).filter(
+    mine = events(lake).filter(
         pl.col("hour") >= first.strftime("%Y-%m-%dT%H"), pl.col("user") == user,
         pl.col("ts") > first, pl.col("ts") <= as_of, pl.col("op").is_in(["read", "write"]),
         pl.col("error") == "", (pl.col("job") != "") | (pl.col("pod") != ""),

@@ -72,7 +72,7 @@ class Query:
             f'from a where "user" = {quoted(user)}{_only("backend", backend)} '
             'group by backend, path, "user", day '
             f"order by last_access_at_us desc, backend, path{_limit(limit)}",
-            ("access_daily", "events"),
+            ("access_daily", "events", "ledger"),
         )
 
     def prefixes(self, attribution: str, depth: int) -> list[Row]:
@@ -106,7 +106,7 @@ class Query:
             f"from s {kept} c on s.g = c.g and s.backend = c.backend "
             "left join t on c.g = t.g and c.backend = t.backend "
             'order by bytes desc, "group", backend',
-            ("stale_index", "access_daily", "events"),
+            ("stale_index", "access_daily", "events", "ledger"),
         )
 
     def ledger(self, node: str, hours: int) -> list[Row]:
@@ -215,7 +215,7 @@ class Query:
             f"from access_daily where last_access_at is not null and day < date '{day}' "
             f"union all select {key}, {', '.join(sums)}, ts as last_access_at from events "
             f"where day = date '{day}' and ts <= {_at(self._as_of)} and error = '' "
-            "and op in ('read', 'write')"
+            "and op in ('read', 'write') and batch <= (select max(batch) from ledger)"
         )
 
     def rows(self, sql: str, tables: tuple[str, ...], *, latest: bool = False) -> list[Row]:

@@ -140,6 +140,7 @@ LEDGER = Table(
         _c("landed_at", AT, "when the object was written"),
         _c("ingested_at", AT, "when it was ingested"),
         _c("last_event_at", AT, "latest ts in it", nullable=True),
+        _c("etag", TEXT, "etag of the object as the store told it", nullable=True),
     ),
 )
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from lake import state
 from lake.buckets import Span
+from lake.counted import event_files, last_batch, up_to
 from lake.metrics.access import daily
 from lake.metrics.state import BASE
 from lake.parts import Part, load
@@ -65,6 +66,8 @@ class Until:
     access: Uris
     events: Uris
     as_of: dt.datetime
+    batch: int
+    """The latest whose events count."""
 
 
 def accesses_at(lake: Lake, as_of: dt.datetime, place: str, runner: Runner) -> Accesses:
@@ -87,9 +90,10 @@ def accesses_at(lake: Lake, as_of: dt.datetime, place: str, runner: Runner) -> A
         name: [p for p in found if p.partition["landing_day"] not in late]
         for name, found in parts.items()
     }
-    events = by_day(lake.parts(EVENTS), "hour") if late else {}
+    batch = last_batch(lake) if late else 0
+    events = by_day(event_files(lake, batch), "hour") if late else {}
     again = [
-        Until(place, day, folded.get(day, ()), events.get(day, ()), as_of)
+        Until(place, day, folded.get(day, ()), events.get(day, ()), as_of, batch)
         for day in sorted(late - {BASE})
     ]
     for made in runner.map(partials_until, again):
@@ -125,7 +129,7 @@ def partials_until(until: Until) -> dict[str, Part]:
     day = until.as_of.date()
     before = load(until.access, ACCESS_DAILY.schema).filter(pl.col("day") < day)
     today = load(until.events, EVENTS.schema).filter(
-        pl.col("day") == day, pl.col("ts") <= until.as_of
+        pl.col("day") == day, pl.col("ts") <= until.as_of, up_to(until.batch)
     )
     access = pl.concat([before, daily(today, until.day)]).collect()
     return state.partials(until.place, until.day, access)

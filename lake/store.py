@@ -34,7 +34,7 @@ from lake.deltalog import (
     widened,
 )
 from lake.parts import Part, validated
-from lake.schemas import TABLES, Table
+from lake.schemas import LEDGER, TABLES, Table
 from storage.errors import LakeError
 from storage.objectstore import first_line
 from storage.options import delta_options
@@ -92,8 +92,12 @@ class Lake:
         return -1 if handle is None else handle.version()
 
     def versions(self) -> dict[str, int]:
-        """The latest version of every table that exists."""
-        found = {name: self.version(table) for name, table in TABLES.items()}
+        """The latest version of every table that exists.
+
+        The ledger first: events that came after it do not count (`lake.counted`).
+        """
+        first = {LEDGER.name: LEDGER} | TABLES
+        found = {name: self.version(table) for name, table in first.items()}
         return {name: version for name, version in found.items() if version >= 0}
 
     def scan(self, table: Table, version: int | None = None) -> pl.LazyFrame:

@@ -9,13 +9,14 @@ import polars as pl
 
 from lake import compute, control, index
 from lake.compute import Whole
+from lake.counted import events
 from lake.metrics.access import daily
 from lake.metrics.index import replay
 from lake.metrics.ledger import broken_hours
 from lake.metrics.ownership import UNASSIGNED, Rule, prefix_rules
 from lake.metrics.span import Context
 from lake.runner import INLINE, Runner
-from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, FILE_CHANGES, FILES, LEDGER, LISTINGS
+from lake.schemas import ACCESS_DAILY, AGENTS, FILE_CHANGES, FILES, LEDGER, LISTINGS
 from lake.store import Lake
 from lake.work import Work, workplace
 from storage.config import Config
@@ -122,7 +123,7 @@ def _access(lake: Lake, as_of: dt.datetime) -> pl.LazyFrame:
     day = as_of.date()
     if folded.filter(pl.col("day") >= day).head(1).collect().is_empty():
         return folded
-    today = lake.scan(EVENTS).filter(pl.col("day") == day, pl.col("ts") <= as_of)
+    today = events(lake).filter(pl.col("day") == day, pl.col("ts") <= as_of)
     return pl.concat([folded.filter(pl.col("day") < day), daily(today, "")])
 
 

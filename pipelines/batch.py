@@ -227,7 +227,7 @@ class Batch:
             "state": "ingested", "duplicate_of": "", "node": landed.node, "boot": landed.boot,
             "first_seq": landed.first, "last_seq": landed.last, "size_bytes": info.size_bytes,
             "sha256": landed.prefix_sha256 or sha256, "landed_at": info.modified_at,
-            "ingested_at": self._window.now, **NOTHING,
+            "etag": info.etag, "ingested_at": self._window.now, **NOTHING,
         }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from storage.landing import Landed, hour_of, hour_start, parse_name
+from storage.landing import IMPORT_NODE, Landed, hour_of, hour_start, parse_name
 from storage.objectstore import ObjectInfo
 
 SKEWED = "skewed"
@@ -65,7 +65,7 @@ def candidates(
         if landed is None:
             continue
         before = known.get(info.name)
-        if before is not None and before["size_bytes"] == info.size_bytes:
+        if before is not None and _is_unchanged(before, info):
             continue
         hour = window.hour(landed, info)
         if hours is not None and hour not in hours:
@@ -76,10 +76,21 @@ def candidates(
     for name in _losers_of(changed, known) - new.keys():
         row, landed = known[name], parse_name(name)
         if landed is not None:
-            info = ObjectInfo(name, row["size_bytes"], row["landed_at"])
+            info = ObjectInfo(name, row["size_bytes"], row["landed_at"], row["etag"])
             new[name] = Candidate(landed, info, row["hour"])
             changed.append(name)
     return changed, sorted(new.values(), key=lambda c: c.order)
+
+
+def _is_unchanged(before: Row, info: ObjectInfo) -> bool:
+    """Whether an object is the one in the ledger, as far as the store's listing tells.
+
+    The name of an import's part has the digest of what is in it: its etag says nothing more.
+    """
+    if before["size_bytes"] != info.size_bytes:
+        return False
+    known = before["etag"] is not None and info.etag is not None
+    return not known or before["etag"] == info.etag or before["node"] == IMPORT_NODE
 
 
 def _losers_of(changed: Iterable[str], known: Mapping[str, Row]) -> set[str]:

@@ -13,6 +13,7 @@ import polars as pl
 
 from lake import state
 from lake.buckets import DEFAULT_BUCKETS
+from lake.counted import event_files, up_to
 from lake.metrics.access import daily, heartbeats
 from lake.parts import Part, load, write_part
 from lake.runner import INLINE, Runner
@@ -33,6 +34,8 @@ class Day:
     moves: int
     """Rows of its ledger."""
     events: tuple[str, ...]
+    batch: int
+    """The latest whose events count."""
     before: tuple[str, ...] = ()
     """Files that hold what was folded of it, if that is in the base of `file_state`."""
 
@@ -73,7 +76,7 @@ def fold(
 
 def fold_day(day: Day) -> Folded:
     """The task: read the events of one landing day, write every table's rows of it."""
-    events = load(day.events, EVENTS.schema)
+    events = load(day.events, EVENTS.schema).filter(up_to(day.batch))
     access = daily(events, day.name).collect(engine="streaming")
     beats = heartbeats(events, day.name).collect()
     made = {AGENTS: beats, ACCESS_DAILY: access}
@@ -100,17 +103,18 @@ def _commit(lake: Lake, table: Table, done: Sequence[Folded]) -> None:
 
 
 def _days(lake: Lake, *, rebuild: bool) -> list[Day]:
+    # The ledger before the events: what is committed in between is folded the next time.
+    moves, batch = ledger_moves(lake)
     files: dict[str, list[str]] = {}
-    for part in lake.parts(EVENTS):
+    for part in event_files(lake, batch):
         files.setdefault(part.partition["hour"][:10], []).append(part.uri)
     held: dict[str, list[str]] = {}
     for part in lake.parts(ACCESS_DAILY):
         held.setdefault(part.partition["landing_day"], []).append(part.uri)
-    moves = ledger_moves(lake)
     done = [lake.app_versions(table, [f"fold:{day}" for day in moves]) for table in TABLES]
     return [
         Day(
-            lake.root, day, number, tuple(files.get(day, ())),
+            lake.root, day, number, tuple(files.get(day, ())), batch,
             tuple(held.get(day, ())) if state.may_be_folded(lake, day) else (),
         )
         for day, number in moves.items()
@@ -118,10 +122,15 @@ def _days(lake: Lake, *, rebuild: bool) -> list[Day]:
     ]  # fmt: skip
 
 
-def ledger_moves(lake: Lake) -> dict[str, int]:
-    """Landing day → rows of its ledger. The ledger only grows, so a change is a larger number."""
-    rows = lake.scan(LEDGER).group_by(day=landing_day()).len().sort("day").collect()
-    return dict(rows.iter_rows())
+def ledger_moves(lake: Lake) -> tuple[dict[str, int], int]:
+    """Landing day → rows of its ledger, and its latest batch.
+
+    The ledger only grows, so a change is a larger number.
+    """
+    days = lake.scan(LEDGER).group_by(day=landing_day()).agg(
+        moves=pl.len(), batch=pl.col("batch").max()
+    ).sort("day").collect()  # fmt: skip
+    return dict(days.select("day", "moves").iter_rows()), days["batch"].max() or 0
 
 
 def landing_day() -> pl.Expr:

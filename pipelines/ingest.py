@@ -19,6 +19,7 @@ from lake.schemas import EVENTS, LEDGER, QUARANTINE
 from lake.store import Lake
 from pipelines.batch import APP, Batch, remove_rows
 from pipelines.candidates import SKEWED, Identities, Row, Window, batches, candidates
+from pipelines.touched import touched_objects
 from storage.errors import BackendError, LakeError
 from storage.landing import IMPORT_NODE
 from storage.objectstore import ObjectInfo, listed, open_store
@@ -102,7 +103,9 @@ def _ingest(
     store = open_store(landing)
     known = {row["object"]: row for row in ledger(lake).to_dicts()}
     changed, new = candidates(listed(store), known, window, hours)
-    for name in changed:
+    touched = touched_objects(lake, store, new, known, window)
+    new = [one for one in new if one.landed.name not in touched]
+    for name in [name for name in changed if name not in touched]:
         before = known.pop(name)
         if before["state"] == "ingested":
             remove_rows(lake, before)

@@ -133,7 +133,7 @@ def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
 def _candidate(row: Row) -> Candidate:
     landed = parse_name(row["object"])
     assert landed is not None, row["object"]  # the ledger lists event objects only
-    info = ObjectInfo(row["object"], row["size_bytes"], row["landed_at"])
+    info = ObjectInfo(row["object"], row["size_bytes"], row["landed_at"], row["etag"])
     return Candidate(landed, info, row["hour"], row["batch"])
 
 

@@ -30,6 +30,8 @@ class ObjectInfo(NamedTuple):
     name: str
     size_bytes: int
     modified_at: dt.datetime
+    etag: str | None = None
+    """What the store tells one version of an object from another by; on disk inode and mtime."""
 
 
 def open_store(location: str, *, create: bool = True) -> ObjectStore:
@@ -81,7 +83,7 @@ def listed(store: ObjectStore, prefix: str = "") -> Iterator[ObjectInfo]:
     try:
         for batch in obstore.list(store, prefix=prefix or None):
             for meta in batch:
-                yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"])
+                yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"], meta["e_tag"])
     except BaseError as error:
         raise BackendError(
             f"{prefix or 'the store'}: cannot be listed: {first_line(error)}."

@@ -4,6 +4,7 @@ import datetime as dt
 import gzip
 import json
 import multiprocessing
+import os
 import shutil
 
 import polars as pl
@@ -457,7 +458,7 @@ def test_a_gap_in_what_arrived_breaks_its_hour():
     agents = pl.LazyFrame(beats, schema=AGENTS.schema, orient="row")
     rows = [
         (f"o{first}", f"2026-11-20T{hour:02d}", 1, "ingested", "", "n", BOOT, first, last, 1, 1, 0,
-         0, 1, "x", at, at, at)
+         0, 1, "x", at, at, at, None)
         for hour, first, last in ((1, 1, 50), (2, 52, 100))
     ]  # fmt: skip
     broken = broken_hours(pl.LazyFrame(rows, schema=LEDGER.schema, orient="row"))
@@ -465,3 +466,25 @@ def test_a_gap_in_what_arrived_breaks_its_hour():
     window = dt.timedelta(hours=2)
     assert coverage(agents, at, window).rows() == [("data", 1.0)]
     assert coverage(agents, at, window, broken).rows() == [("data", 0.5)]
+
+
+def test_an_object_that_is_rewritten_with_the_same_size_is_read_again(home):
+    """Its etag tells; what was in it before does not count any more."""
+    home.land("a.jsonl", event("a"), event("b"))
+    run(home)
+    home.land("a.jsonl", event("a"), event("c"))
+    assert run(home).events == 2
+    assert paths(home) == ["a", "c"]
+    assert run(home).objects == 0
+
+
+def test_an_object_that_is_touched_moves_no_event(home):
+    """A landing zone that was copied or restored is read once, and not ingested again."""
+    place = home.land("a.jsonl", event("a"))
+    run(home)
+    before = home.lake.version(EVENTS)
+    os.utime(place, (1, 1))
+    assert run(home).objects == 0
+    assert home.lake.version(EVENTS) == before
+    assert paths(home) == ["a"]
+    assert ingest.pending_hours(home.lake, str(home.landing), WINDOW) == set()

@@ -9,7 +9,8 @@ import pytest
 
 from lake.schemas import EVENTS, LEDGER, QUARANTINE
 from lake.store import Lake
-from pipelines import ingest
+from pipelines import fold, ingest
+from pipelines.refresh import refresh
 from storage import clock
 from storage.landing import compress, hour_of, segment_name
 from storage.objectstore import open_store, put_if_absent
@@ -161,3 +162,50 @@ def test_a_batch_number_that_is_taken_is_not_taken_for_done(home, monkeypatch):
     monkeypatch.undo()
     ingest.ingest(home.lake, str(home.landing), WINDOW)
     assert told(home.lake)[0] == ["a", "b"]
+
+
+def reads(home):
+    """Reads by ann as published, as asked of the events, and for an as-of."""
+    usage = home.run("usage", "--format", "csv").rows
+    asked = home.run("user", "ann", "--format", "csv").rows
+    at = (clock.now() - dt.timedelta(minutes=1)).isoformat()
+    then = home.run("usage", "--as-of", at, "--format", "csv").rows
+    return [
+        sum(int(row["read_count"]) for row in rows if row.get("group", "ann") == "ann")
+        for rows in (usage, asked, then)
+    ]
+
+
+def test_events_without_a_ledger_row_count_for_nobody(home):
+    """An ingest is killed between the two: whoever reads meanwhile sees what is in the ledger."""
+    landing = str(home.landing)
+    land(landing, ["a"], HOUR)
+    ingest.ingest(home.lake, landing, WINDOW)
+    land(landing, ["b", "c"], HOUR, first=2)
+    args = [home.config.lake.root, landing, "2", "before"]
+    subprocess.run([sys.executable, "-c", KILLED, *args], cwd=ROOT, check=False)
+    assert home.lake.scan(EVENTS).collect().height == 3
+    refresh(home.config, now=clock.now(), rebuild=True)
+    assert reads(home) == [1, 1, 1]
+    ingest.ingest(home.lake, landing, WINDOW)
+    refresh(home.config, now=clock.now())
+    assert reads(home) == [3, 3, 3]
+
+
+def test_what_is_ingested_while_days_are_looked_up_is_folded_the_next_time(home, monkeypatch):
+    """Not taken for folded: the ledger is read before the events."""
+    landing = str(home.landing)
+    land(landing, ["a"], HOUR)
+    ingest.ingest(home.lake, landing, WINDOW)
+    real = fold.event_files
+
+    def files(*args):
+        monkeypatch.setattr(fold, "event_files", real)
+        land(landing, ["b"], HOUR, first=2)
+        ingest.ingest(home.lake, landing, WINDOW)
+        return real(*args)
+
+    monkeypatch.setattr(fold, "event_files", files)
+    refresh(home.config, now=clock.now())
+    refresh(home.config, now=clock.now())
+    assert reads(home)[0] == 2
