@@ -138,6 +138,10 @@ class Ask:
         known = control.rules(self._lake)
         return [self.rule(row) for row in known.sort("backend", "prefix").to_dicts()]
 
+    def rule_preview(self, backend: str, prefix: str, team: str, _kept: Any = ()) -> list[Row]:
+        """What a rule would take from other teams."""
+        return [self.rule({"backend": backend, "prefix": prefix, "team": team})]
+
     def rule(self, rule: Row) -> Row:
         """A rule, in force or not yet, with the files and bytes below its prefix.
 

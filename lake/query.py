@@ -9,6 +9,7 @@ every other as-of; a test compares the two. Tables are read in the versions of o
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ class Query:
         """Rows of usage by the first `depth` path segments, largest first."""
         sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
         zero = ", ".join(f"coalesce(c.{name}, 0) as {name}" for name in COUNTS)
-        part = f"array_to_string(array_slice(string_to_array(path, '/'), 1, {depth}), '/')"
+        part = _segments("path", depth)
         owned = attribution == "owner"
         kept = "full outer join" if owned else "right join"
         files, size, seen = (
@@ -160,6 +161,72 @@ class Query:
              "files": row["files"], "bytes": row["bytes"]}
             for row in found
         ]  # fmt: skip
+
+    def rule_preview(
+        self, backend: str, prefix: str, team: str, kept: tuple[str, ...]
+    ) -> list[Row]:
+        """What a rule would take from other teams: one row as `rules` has them.
+
+        `kept`: prefixes of the config's own rules for that backend.
+        """
+        longer = "".join(
+            f" and not {_below(one)}"
+            for one in (*self._ruled(backend), *kept)
+            if len(one) > len(prefix)
+        )
+        (sums,) = self.rows(
+            "select count(*) as files, coalesce(sum(size_bytes), 0) as bytes from stale_index "
+            f"where backend = {quoted(backend)} and team <> {quoted(team)} and {_below(prefix)}"
+            f"{longer}",
+            ("stale_index",),
+        )
+        return [{"backend": backend, "prefix": prefix, "team": team, "since": None, **sums}]
+
+    def _ruled(self, backend: str) -> list[str]:
+        """Prefixes of the backend that a rule of the table decides about."""
+        with suppress(NoTableError):  # nobody has added one yet
+            found = self.rows(
+                "with l as (select *, row_number() over (partition by backend, prefix "
+                "order by number desc) as nth from ownership_rules) select prefix from l where "
+                f"nth = 1 and action not in ('remove', 'delete') and backend = {quoted(backend)}",
+                ("ownership_rules",),
+                latest=True,
+            )
+            return [row["prefix"] for row in found]
+        return []
+
+    def diff(self, first: dt.date, last: dt.date, by: str, depth: int) -> list[Row]:
+        """What changed from the end of `first` to the end of `last`: `lake.metrics.diff`.
+
+        Raises NoTableError by team where a file is gone: the index does not tell whose it was.
+        """
+        start, end = (_at(_midnight(day)) for day in (first, last))
+        group = {"team": "i.team", "prefix": _segments("f.path", depth)}.get(by, "f.backend")
+        joined = " left join stale_index i on i.file_id = f.file_id" if by == "team" else ""
+        added, removed = "was is null", "now is null"
+        found = self.rows(
+            "with c as (select *, row_number() over (partition by backend, file_id "
+            "order by listing) as nth, row_number() over (partition by backend, file_id "
+            "order by listing desc) as back from file_changes "
+            f"where snapshot_at >= {start} and snapshot_at < {end} "
+            f"and snapshot_at <= {_at(self._as_of)}), "
+            "f as (select e.backend, e.file_id, e.path, "
+            "case when b.change <> 'added' then b.previous_bytes end as was, "
+            "case when e.change <> 'removed' then e.size_bytes end as now "
+            "from c b join c e on b.backend = e.backend and b.file_id = e.file_id "
+            "where b.nth = 1 and e.back = 1 and (b.change <> 'added' or e.change <> 'removed')) "
+            f'select {group} as "group", f.backend, '
+            f"count(*) filter (where {added}) as added_files, "
+            f"coalesce(sum(now) filter (where {added}), 0) as added_bytes, "
+            f"count(*) filter (where {removed}) as removed_files, "
+            f"coalesce(sum(was) filter (where {removed}), 0) as removed_bytes, "
+            "coalesce(sum(now - was), 0) as changed_bytes "
+            f"from f{joined} group by 1, 2 order by added_bytes desc, removed_bytes desc, 1, 2",
+            ("file_changes", *(("stale_index",) if joined else ())),
+        )
+        if any(row["group"] is None for row in found):
+            raise NoTableError("stale_index has no files that are gone")
+        return found
 
     def audit_log(self, limit: int) -> list[Row]:
         """Changes of control tables, newest first."""
@@ -265,6 +332,27 @@ def _instant(us: int | None) -> str | None:
     at = EPOCH + dt.timedelta(microseconds=us)
     digits = at.microsecond and ("milliseconds" if at.microsecond % 1000 == 0 else "microseconds")
     return at.isoformat(timespec=digits or "seconds").removesuffix("+00:00") + "Z"
+
+
+def _midnight(day: dt.date) -> dt.datetime:
+    """The end of a UTC day."""
+    start = dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
+    try:
+        return start + dt.timedelta(days=1)
+    except OverflowError:
+        return start
+
+
+def _below(prefix: str) -> str:
+    """Whether `path` is `prefix` or lies below it; the empty prefix holds everything."""
+    if not prefix:
+        return "true"
+    return f"(path = {quoted(prefix)} or starts_with(path, {quoted(prefix + '/')}))"
+
+
+def _segments(path: str, depth: int) -> str:
+    """The first `depth` segments of a path."""
+    return f"array_to_string(array_slice(string_to_array({path}, '/'), 1, {depth}), '/')"
 
 
 def _at(at: dt.datetime) -> str:

@@ -188,8 +188,7 @@ class Reader:
         self._check(by, ("team", "prefix", "backend"), "group")
         if first > last:
             raise UsageError(f"the first day {first} is after the second, {last}: swap them.")
-        asked = (first, last, by, depth)
-        return self._kept("diff", *asked, make=lambda: self._ask().diff(*asked))
+        return self._asked("diff", first, last, by, depth)
 
     def rules(self) -> list[Row]:
         """Every ownership rule with the files and bytes it decides about."""
@@ -198,7 +197,8 @@ class Reader:
     def rule_preview(self, backend: str, prefix: str, team: str) -> Row:
         """What a rule would take from other owners, before it is saved."""
         self.known_backend(backend)
-        return self._ask().rule({"backend": backend, "prefix": prefix, "team": team})
+        mine = tuple(p for where, p, _ in self._config.ownership.rules if where == backend)
+        return self._made("rule_preview", (backend, prefix, team, mine))[0]
 
     def audit_log(self, limit: int = 100) -> list[Row]:
         """Changes of quotas, teams and rules, newest first; `limit` 0 is no limit."""
@@ -249,10 +249,12 @@ class Reader:
 
         As SQL; by the metrics' own code for another as-of or a missing table.
 
-        Where that code is loaded already, as in a server, it finds the top of the index faster.
+        Where that code is loaded already, as in a server, it finds the top of the index faster,
+        and what changed.
         """
         published = not self._elsewhen and self.as_of and "stale_index" in self._generation.versions
-        if published and self.as_of and not (question == "stale" and "polars" in sys.modules):
+        loaded = question in ("stale", "diff") and "polars" in sys.modules
+        if published and self.as_of and not loaded:
             from lake.query import NoTableError, Query
 
             query = Query(self._config.lake.root, self._generation, self.as_of)

@@ -114,3 +114,77 @@ def test_a_table_that_is_not_there_is_said(home):
         query.ledger("", 24)
     assert home.run("ledger").code == 0
     assert home.run("audit-log").code == 0
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory):
+    """A backend on four days: bigger, smaller, gone, new, back again; rules; both engines."""
+    home = Home(tmp_path_factory.mktemp("changed"), extra=RULES)
+    days = (
+        dict.fromkeys(range(20), 10), {1: 50, 4: None, 5: 1}, {2: None, 31: 9, 4: 3, 5: 10},
+        {32: 5, 6: 11},
+    )  # fmt: skip
+    for ago, sizes in zip((3, 2, 1, 0), days, strict=True):
+        for number, size in sizes.items():
+            place = home.root() / f"p{number % 3}" / f"q{number % 2}" / f"it's {number}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if size is None:
+                place.unlink()
+            else:
+                place.write_bytes(b"x" * size)
+        at = NOW - dt.timedelta(days=ago)
+        crawl.crawl(home.lake, home.config.backend("data"), crawl.CrawlOptions(at))
+    for place, team in (("data:p1/q1", "vision"), ("data:p0", "all"), ("data:p2/q0", "gone")):
+        assert home.run("rule", "add", place, team).code == 0
+    assert home.run("rule", "remove", "data:p2/q0").code == 0
+    refresh(home.config, now=NOW)
+    generation = published.current(home.config.lake.root)
+    query = Query(home.config.lake.root, generation, NOW)
+    return home, query, Ask(home.config, NOW, generation.versions)
+
+
+RULES = "ownership: {rules: [{backend: data, prefix: p1/q0, team: config}]}"
+KEPT = ("p1/q0",)
+SPANS = [(3, 0), (2, 0), (1, 0), (2, 1), (3, 2), (9, 0), (0, 0), (9, 3), (1, -9)]
+
+
+@pytest.mark.parametrize("by", ["prefix", "backend"])
+@pytest.mark.parametrize("span", SPANS, ids=str)
+def test_both_engines_tell_the_same_changes(changed, span, by):
+    """Between any two days, in any depth."""
+    _, query, ask = changed
+    first, last = ((NOW - dt.timedelta(days=ago)).date() for ago in span)
+    for depth in (1, 2, 9):
+        assert query.diff(first, last, by, depth) == ask.diff(first, last, by, depth)
+
+
+def test_changes_are_these(changed):
+    """From the end of the first day to that of the last, counted by hand."""
+    _, query, _ = changed
+    (row,) = query.diff((NOW - dt.timedelta(days=3)).date(), NOW.date(), "backend", 1)
+    assert row == {
+        "group": "data", "backend": "data", "added_files": 2, "added_bytes": 14,
+        "removed_files": 1, "removed_bytes": 10, "changed_bytes": 40 - 7 + 1,
+    }  # fmt: skip
+
+
+def test_changes_by_team_where_nothing_went_and_the_metrics_where_something_did(changed):
+    """The index knows the teams of files that are there only."""
+    home, query, ask = changed
+    days = [(NOW - dt.timedelta(days=ago)).date() for ago in (3, 1, 0)]
+    alive = query.diff(days[1], NOW.date() + dt.timedelta(days=1), "team", 1)
+    assert alive == ask.diff(days[1], NOW.date() + dt.timedelta(days=1), "team", 1)
+    with pytest.raises(NoTableError):
+        query.diff(days[0], days[2], "team", 1)
+    said = home.run("diff", days[0], days[2], "--format", "json")
+    assert (said.code, json.loads(said.out)) == (0, ask.diff(days[0], days[2], "team", 1))
+
+
+@pytest.mark.parametrize("team", ["vision", "new", "it's"])
+@pytest.mark.parametrize("prefix", ["", "p0", "p1", "p1/q1", "p2/q0", "p1/q", "p0/q0/it's 0"])
+def test_both_engines_preview_a_rule_alike(changed, prefix, team):
+    """What longer rules, of table and config, keep is not taken."""
+    _, query, ask = changed
+    told = query.rule_preview("data", prefix, team, KEPT)
+    assert told == ask.rule_preview("data", prefix, team)
+    assert list(told[0]) == list(ask.rule_preview("data", prefix, team)[0])
