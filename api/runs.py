@@ -22,6 +22,7 @@ from lake import runs as table
 from lake.store import Lake
 from storage import clock
 from storage.config import Config
+from storage.errors import WarpdriveError
 
 log = logging.getLogger("warpdrive.api")
 FRESH_SECONDS = 15.0
@@ -120,19 +121,25 @@ class Runs:
         while True:
             await self._wake.wait()
             while self._waiting:
-                run = self._running = self._waiting.pop(0)
-                run.state = "running"
-                try:
-                    await self._do(run)
-                finally:
-                    run.ended_at = clock.now()
-                    self._running = None
-                    run.done.set()
-                if run.kind != "ingest":
-                    await asyncio.to_thread(table.write, Lake(self._config.lake.root), run.row())
-                elif run.state != "ok":
-                    log.warning("ingest and refresh: %s", run.detail.get("error"))
+                await self._carry_out(self._waiting.pop(0))
             self._wake.clear()
+
+    async def _carry_out(self, run: Run) -> None:
+        """One run to its end; until that is in the table, it is found here."""
+        self._running = run
+        run.state = "running"
+        try:
+            await self._do(run)
+            run.ended_at = clock.now()
+            if run.kind != "ingest":
+                await asyncio.to_thread(table.write, Lake(self._config.lake.root), run.row())
+            elif run.state != "ok":
+                log.warning("ingest and refresh: %s", run.detail.get("error"))
+        except WarpdriveError as error:
+            log.warning("run %s: its end cannot be kept: %s", run.run_id, error)
+        finally:
+            self._running = None
+            run.done.set()
 
     async def _do(self, run: Run) -> None:
         order = json.dumps({"kind": run.kind, **run.order}).encode() + b"\n"
