@@ -124,15 +124,15 @@ def refresh(config: Config, as_of: dt.datetime | None, *, rebuild: bool) -> str:
     )
 
 
-def watch(config: Config, say: Callable[[str], None]) -> None:
-    """Ingest what lands and refresh, until interrupted.
+def watch(config: Config, say: Callable[[str], None], every_seconds: float = WATCH_SECONDS) -> None:
+    """Ingest what lands and refresh, until interrupted; looks again after `every_seconds`.
 
     The last days are looked at all the time, the whole landing zone now and then. What is away
     for a moment (a store, another ingest) is said and tried again.
     """
     whole_at = time.monotonic()
     while True:
-        time.sleep(WATCH_SECONDS)
+        time.sleep(every_seconds)
         whole = time.monotonic() - whole_at > WHOLE_SECONDS
         whole_at = time.monotonic() if whole else whole_at
         try:

@@ -18,7 +18,7 @@ from lake.lease import Lease, held
 from lake.schemas import EVENTS, LEDGER, QUARANTINE
 from lake.store import Lake
 from pipelines.batch import APP, Batch, remove_rows
-from pipelines.candidates import SKEWED, Identities, Row, Window, batches, candidates
+from pipelines.candidates import SKEWED, Candidate, Identities, Row, Window, batches, candidates
 from pipelines.touched import touched_objects
 from storage.errors import BackendError, LakeError
 from storage.landing import IMPORT_NODE
@@ -132,15 +132,21 @@ def _warn(report: IngestReport) -> None:
         raise BackendError(f"none of {len(report.unread)} new objects can be read: {name}: {why}")
 
 
+def pending(
+    lake: Lake, landing: str, window: Window, since: dt.datetime | None = None
+) -> list[Candidate]:
+    """Objects that are not ingested; from the day of `since` on."""
+    store = open_store(landing)
+    known = {row["object"]: row for row in ledger(lake).to_dicts()}
+    objects = listed(store) if since is None else _landed_since(store, since, window.now)
+    return candidates(objects, known, window, None)[1]
+
+
 def pending_hours(
     lake: Lake, landing: str, window: Window, since: dt.datetime | None = None
 ) -> set[str]:
     """Landing hours that hold objects which are not ingested; from the day of `since` on."""
-    store = open_store(landing)
-    known = {row["object"]: row for row in ledger(lake).to_dicts()}
-    objects = listed(store) if since is None else _landed_since(store, since, window.now)
-    _, new = candidates(objects, known, window, None)
-    return {candidate.hour for candidate in new}
+    return {candidate.hour for candidate in pending(lake, landing, window, since)}
 
 
 def _landed_since(store: Any, since: dt.datetime, now: dt.datetime) -> Iterator[ObjectInfo]:

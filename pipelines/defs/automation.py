@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+from collections.abc import Sequence
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -17,6 +19,7 @@ from pipelines.defs.partitions import BACKENDS, partition_of
 from storage import clock
 
 LOOK_BACK = dt.timedelta(hours=48)
+ASKED_AGAIN = dt.timedelta(minutes=10)
 INGEST_JOB = dg.define_asset_job(
     "ingest_landed", selection=["events", "quarantine", "ledger"],
     description="Ingest landing hours.",
@@ -49,6 +52,16 @@ def tags(work: str, backend: str = "") -> dict[str, str]:
     return {**RETRIED, "warpdrive/work": work} | ({"warpdrive/backend": backend} if backend else {})
 
 
+def run_key(objects: Sequence[ingest.Candidate], now: dt.datetime) -> str:
+    """One run for the same objects in ASKED_AGAIN, so that a slow one is not asked for twice.
+
+    What is still pending after that, because its run failed or could not read it, is asked again.
+    """
+    names = sorted(f"{one.info.name}\0{one.info.etag}" for one in objects)
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+    return f"ingest-{digest}-{now.timestamp() // ASKED_AGAIN.total_seconds():.0f}"
+
+
 @dg.sensor(
     job=INGEST_JOB,
     minimum_interval_seconds=30,
@@ -60,11 +73,12 @@ def landed_objects(_context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     found = settings.config()
     window = ingest.Window(clock.now(), found.lake.retention)
     lake, landing = Lake(found.lake.root), found.telemetry.landing
-    hours = sorted(ingest.pending_hours(lake, landing, window, window.now - LOOK_BACK))
-    if not hours:
+    objects = ingest.pending(lake, landing, window, window.now - LOOK_BACK)
+    if not objects:
         return dg.SkipReason("nothing new has landed")
+    hours = sorted({one.hour for one in objects})
     request = dg.RunRequest(
-        run_key=None,
+        run_key=run_key(objects, window.now),
         run_config={"ops": {"ingest": {"config": {"replace": False, "hours": hours}}}},
         tags={
             **tags("ingest"),

@@ -10,7 +10,9 @@ import yaml
 
 from lake.schemas import LISTINGS, TABLES
 from lake.store import Lake
+from pipelines import ingest as ingesting
 from pipelines.defs import automation, crawl, freshness, ingest, maintenance, results
+from storage import clock
 from storage.config import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +81,34 @@ def test_what_runs_by_itself_is_on():
     schedules = [automation.crawl_daily, automation.maintain_daily]
     assert all(s.default_status == dg.DefaultSensorStatus.RUNNING for s in sensors)
     assert all(s.default_status == dg.DefaultScheduleStatus.RUNNING for s in schedules)
+
+
+def test_the_sensor_asks_once_for_the_same_objects(home, monkeypatch):
+    """While a run is slow the daemon sees the key it knows; new objects are another request."""
+    monkeypatch.setenv("WARPDRIVE_CONFIG", str(home.file))
+    now = clock.now().replace(minute=30)
+    monkeypatch.setattr(automation.clock, "now", lambda: now)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def asked():
+            context = dg.build_sensor_context(instance=instance)
+            found = automation.landed_objects(context)
+            return [r.run_key for r in getattr(found, "run_requests", None) or []]
+
+        assert asked() == []
+        home.land("a.jsonl", {"ts": now.isoformat(), "op": "read", "backend": "b", "path": "p"})
+        first = asked()
+        assert first[0] is not None
+        assert asked() == first
+        home.land("b.jsonl", {"ts": now.isoformat(), "op": "read", "backend": "b", "path": "q"})
+        both = asked()
+        assert both != first
+        now += automation.ASKED_AGAIN
+        assert asked() not in (first, both)
+        ingesting.ingest(
+            home.lake, str(home.landing), ingesting.Window(now, dt.timedelta(days=400))
+        )
+        assert asked() == []
 
 
 def test_runs_that_start_by_themselves_are_retried_and_bounded():
