@@ -1,6 +1,7 @@
 """What Dagster shows: every asset with layer, owner and meaning; checks; what runs by itself."""
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import dagster as dg
@@ -14,6 +15,7 @@ from pipelines import ingest as ingesting
 from pipelines.defs import automation, crawl, freshness, ingest, maintenance, results
 from storage import clock
 from storage.config import load_config
+from storage.landing import compress, hour_of, segment_name
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
@@ -95,12 +97,17 @@ def test_the_sensor_asks_once_for_the_same_objects(home, monkeypatch):
             found = automation.landed_objects(context)
             return [r.run_key for r in getattr(found, "run_requests", None) or []]
 
+        def land(seq):
+            line = {"ts": now.isoformat(), "op": "read", "backend": "b", "path": f"p{seq}"}
+            name = segment_name(hour_of(now), "n", "ab" * 8, seq, seq)
+            home.land(name, raw=compress([json.dumps(line).encode() + b"\n"]))
+
         assert asked() == []
-        home.land("a.jsonl", {"ts": now.isoformat(), "op": "read", "backend": "b", "path": "p"})
+        land(1)
         first = asked()
         assert first[0] is not None
         assert asked() == first
-        home.land("b.jsonl", {"ts": now.isoformat(), "op": "read", "backend": "b", "path": "q"})
+        land(2)
         both = asked()
         assert both != first
         now += automation.ASKED_AGAIN
