@@ -33,7 +33,7 @@ test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both 
 		tests/integration/test_listing_objects.py tests/integration/test_stores.py \
 		tests/integration/test_sign_in.py tests/integration/test_crawl_faults.py \
 		tests/integration/test_mount_stores.py tests/integration/test_doctor.py \
-		tests/integration/test_crawl_killed.py $(PYTEST)
+		tests/integration/test_crawl_killed.py tests/integration/test_hostile_paths.py $(PYTEST)
 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
 	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)

@@ -39,6 +39,7 @@ async def verify(asked: Asked) -> Response:
     run = await site.runs.request(
         "verify", asked.caller.subject,
         backend="" if asked["backend"] == "all" else asked["backend"], sample=asked["sample"],
+        seed=asked["seed"],
     )  # fmt: skip
     return await _ended(asked, run)
 
@@ -97,6 +98,7 @@ ROUTES = (
                 low=1,
                 high=MAX_SAMPLE,
             ),
+            number("seed", 0, "Draw the sample of an audit with this seed again; 0: a new one."),
         ),
         answer="run",
         statuses=(202, 502),

@@ -114,9 +114,11 @@ def audit_log(limit: int, fmt: str, **o: Any) -> None:
 @backend_option
 @click.option("--sample", default=1000, show_default=True, type=click.IntRange(1),
               help="So many rows of the index and live objects.")  # fmt: skip
+@click.option("--seed", default=0, type=click.IntRange(0),
+              help="Draw the sample of an audit with this seed again; 0: a new one.")  # fmt: skip
 @formatted
 @common
-def verify(backend: str, sample: int, fmt: str, **o: Any) -> None:
+def verify(backend: str, sample: int, seed: int, fmt: str, **o: Any) -> None:
     """Check random rows of the index against the store, and random live objects against it.
 
     Example: warpdrive verify --backend training --sample 2000
@@ -124,20 +126,22 @@ def verify(backend: str, sample: int, fmt: str, **o: Any) -> None:
     asked = Asked(o)
     if asked.as_of:
         raise UsageError("--as-of: the store can only be asked as it is now: leave it away.")
-    rows, failed = _audited(asked, backend, sample)
+    rows, failed = _audited(asked, backend, sample, seed)
     emit("verify", rows, fmt)
     if failed:
         told = (f"backend '{name}' could not be verified: {why}" for name, why in failed.items())
         raise WarpdriveError("; ".join(told))
 
 
-def _audited(asked: Asked, backend: str, sample: int) -> tuple[list[dict[str, Any]], Any]:
+def _audited(
+    asked: Asked, backend: str, sample: int, seed: int
+) -> tuple[list[dict[str, Any]], Any]:
     if (server := asked.server) is not None:
         from commands.remote import RUN_SECONDS
 
-        params = {"backend": backend, "sample": sample}
+        params = {"backend": backend, "sample": sample, "seed": seed}
         told = server.send("POST", "/verify", params, seconds=RUN_SECONDS)
         return told.get("audits") or [], told.get("failed")
     from pipelines import commands
 
-    return commands.verify(asked.config, backend, sample)
+    return commands.verify(asked.config, backend, sample, seed)

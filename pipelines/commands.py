@@ -99,13 +99,15 @@ def _crawl_one(config: Config, name: str, as_of: dt.datetime | None, *, allow_re
                 "error": str(error)}  # fmt: skip
 
 
-def verify(config: Config, backend: str, sample: int) -> tuple[list[Row], dict[str, str]]:
+def verify(
+    config: Config, backend: str, sample: int, seed: int = 0
+) -> tuple[list[Row], dict[str, str]]:
     """Audit one backend, or all: a row each, and what was wrong with those that could not be."""
     names = [config.backend(backend).name] if backend else [b.name for b in config.backends]
     done, failed = [], {}
     for name in names:
         try:
-            _runs(config).verify(config, name, sample)
+            _runs(config).verify(config, name, sample, seed)
             done.append(name)
         except WarpdriveError as error:
             failed[name] = str(error)

@@ -90,9 +90,10 @@ def crawl(
     return {k.removeprefix("crawl/"): v for k, v in found.items() if k.startswith("crawl/")}
 
 
-def verify(config: Config, backend: str, sample: int) -> Metadata:
-    """One audit of one backend; the columns of `warpdrive verify`."""
-    found = _run(config, VERIFY_JOB, {"sample": sample}, partition_key=backend)["verifications"]
+def verify(config: Config, backend: str, sample: int, seed: int = 0) -> Metadata:
+    """One audit of one backend; the columns of `warpdrive verify`. seed: 0 is the time."""
+    options = {"sample": sample, "seed": seed}
+    found = _run(config, VERIFY_JOB, options, partition_key=backend)["verifications"]
     return {k.removeprefix("verify/"): v for k, v in found.items() if k.startswith("verify/")}
 
 

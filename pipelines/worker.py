@@ -77,7 +77,9 @@ def _crawl(config: Config, order: Row) -> Row:
 
 def _verify(config: Config, order: Row) -> Row:
     """Audit indexes against their stores."""
-    rows, failed = commands.verify(config, order.get("backend", ""), order["sample"])
+    rows, failed = commands.verify(
+        config, order.get("backend", ""), order["sample"], order.get("seed", 0)
+    )
     detail: Row = {"audits": body("verify", rows)}
     return {"state": _state(len(rows), failed), "detail": detail | _told("verify", failed)}
 

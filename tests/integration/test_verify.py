@@ -126,6 +126,19 @@ def test_the_command_shows_stores_and_publishes_it(home):
     assert json.loads(home.run("backends", "--format", "json").out)[0]["checked"] == 6
 
 
+def test_a_seed_of_the_command_asks_for_the_same_files_again(home):
+    """A finding can be shown once more."""
+    files(home, 40)
+    home.run("crawl")
+    drawn = verify.drawn_from_index(home.lake, "data", verify.Asked(3, 7, START))
+    (home.root() / drawn["path"][0]).unlink()
+    for _ in range(2):
+        said = home.run("verify", "--sample", "3", "--seed", "7")
+        assert said.code == 0, said.err
+    rows = home.lake.scan(VERIFICATIONS).collect()
+    assert rows.select("seed", "index_checked", "index_agree").rows() == [(7, 3, 2)] * 2
+
+
 def test_a_backend_that_is_gone_fails_alone_with_exit_code_1(new_home):
     """The others are audited all the same."""
     home = new_home(("data", "gone"))
