@@ -35,7 +35,7 @@ TABLE = {
     "ledger": ({"--node": None, "--hours": "24", "--format": "table"}, ""),
     "diff": ({"--by": "team", "--depth": "1", "--format": "table"}, "DAY1 DAY2"),
     "audit-log": ({"--limit": "100", "--format": "table"}, ""),
-    "verify": ({"--backend": None, "--sample": "1000", "--seed": "0", "--format": "table"}, ""),
+    "verify": ({"--backend": None, "--sample": "1000", "--seed": None, "--format": "table"}, ""),
     "ingest": ({"--from": None, "--to": None}, "[FILE|DIR]..."),
     "crawl": ({"--backend": None, "--allow-removal": None, "--format": "table"}, ""),
     "refresh": ({"--rebuild": None, "--watch": None}, ""),
