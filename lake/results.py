@@ -14,7 +14,7 @@ from lake.index import Class, gathered
 from lake.metrics import growth, quota
 from lake.metrics.access import accesses, coverage
 from lake.metrics.ownership import team_of
-from lake.metrics.usage import ATTRIBUTIONS, GROUPS, prefix, usage
+from lake.metrics.usage import ATTRIBUTIONS, GROUPS, few_prefixes, prefix, usage
 from lake.parts import Part
 from lake.schemas import BACKENDS, QUOTA_STATUS, STALE_ROLLUP, VERIFICATIONS
 from lake.store import Lake
@@ -77,7 +77,10 @@ def compute(
 def usage_of(world: World, sums: Sums, group_by: str, attribution: str) -> pl.DataFrame:
     """Rows of `usage` for one published question."""
     owned, touched = sums.owned.lazy(), sums.touched.lazy()
-    by_path = sums.prefixes.lazy()
+    prefixes, done = sums.prefixes, sums.activity
+    if group_by == "prefix":
+        prefixes, done = few_prefixes(prefixes, done)
+    by_path = prefixes.lazy()
     if group_by in ("user", "team"):
         stored = owned.with_columns(group=pl.col("owner" if group_by == "user" else "team"))
         seen = touched.filter(pl.col("by") == group_by)
@@ -86,7 +89,7 @@ def usage_of(world: World, sums: Sums, group_by: str, attribution: str) -> pl.Da
     else:
         who = pl.col("backend" if group_by == "backend" else "prefix")
         stored = seen = by_path.with_columns(group=who)
-    activity = sums.activity.lazy().with_columns(group=who)
+    activity = done.lazy().with_columns(group=who)
     return usage(stored, seen, activity, group_by, attribution).collect()
 
 

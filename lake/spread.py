@@ -35,7 +35,7 @@ TOLD = (
 )  # fmt: skip
 NARROW = {
     **{n: FILES.schema[n] for n in FILE if n != "path"},
-    "prefix": pl.String(), "rule": pl.String(), "class": pl.Int32(),
+    "prefix": pl.String(), "at_root": pl.Boolean(), "rule": pl.String(), "class": pl.Int32(),
 }  # fmt: skip
 """What is known of a file but its path: of that the first segment, and the rule it falls under."""
 REMOVED = "removed"
@@ -134,7 +134,7 @@ def parted(plan: Plan, files: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, tup
     """Files (columns of FILE) as rows of NARROW; their paths are written, by class."""
     known = files.with_columns(
         class_of(files, plan.cuts), prefix=first_segment(), rule=ruled(plan.rules)
-    )
+    ).with_columns(at_root=pl.col("prefix").str.len_bytes() == pl.col("path").str.len_bytes())
     paths = known.select(*PATHS, "class") if plan.paths else known.clear().select(*PATHS, "class")
     return known.select(NARROW.keys()), _written(plan, "paths", paths, "class")
 

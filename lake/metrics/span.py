@@ -14,6 +14,7 @@ import polars as pl
 from lake.metrics import growth, state
 from lake.metrics.ownership import Rule, candidates, chosen, dominant_reader, ruled, team_of
 from lake.metrics.stale import dated
+from lake.metrics.usage import few_at_root
 from lake.schemas import STALE_INDEX, STALE_ROLLUP
 
 DAY = dt.timedelta(days=1)
@@ -141,14 +142,16 @@ def _owned_sums(files: pl.DataFrame) -> pl.DataFrame:
 
 def _prefix_sums(files: pl.DataFrame) -> pl.DataFrame:
     seen = pl.col("telemetry").is_not_null()
-    return (
+    sums = (
         files.lazy().group_by("backend", "prefix")
         .agg(
             *_STORED, seen_at=pl.col("last_access_at").max(),
             touched_files=seen.sum().cast(pl.Int64),
             touched_bytes=pl.col("size_bytes").filter(seen).sum(),
+            at_root=pl.col("at_root").first(),
         ).collect()
     )  # fmt: skip
+    return few_at_root(sums).drop("at_root")
 
 
 def _touched(files: pl.DataFrame, facts: Facts, context: Context) -> pl.DataFrame:

@@ -10,6 +10,9 @@ from lake.schemas import USAGE
 
 GROUPS = ("user", "team", "backend", "prefix")
 ATTRIBUTIONS = ("owner", "access")
+MOST_PREFIXES = 10_000
+"""Rows of `usage` by prefix per backend; what is smaller is one more row, OTHER."""
+OTHER = "(other)"
 _ACTIVITY = ("read_count", "write_count", "bytes_read", "bytes_written")
 
 
@@ -72,3 +75,53 @@ def segments(names: Sequence[str]) -> pl.Expr:
 def first_segment() -> pl.Expr:
     """`prefix(1)`, for millions of rows."""
     return pl.col("path").str.split_exact("/", 1).struct.field("field_0")
+
+
+def few_at_root(sums: pl.DataFrame) -> pl.DataFrame:
+    """Sums by backend and prefix of a part of the files, those of small files at the root as OTHER.
+
+    A file at the root is a prefix of its own and in one part only: one that MOST_PREFIXES of its
+    own part exceed is none of the largest of all. So a flat store needs no row per object.
+    """
+    if sums.height <= MOST_PREFIXES:
+        return sums
+    place = pl.int_range(pl.len()).over("backend")
+    small = pl.col("at_root") & (place >= MOST_PREFIXES)
+    latest = pl.col("seen_at").max()
+    return (
+        sums.sort(["bytes", "prefix"], descending=[True, False])
+        .with_columns(prefix=pl.when(small).then(pl.lit(OTHER)).otherwise("prefix"))
+        .group_by("backend", "prefix")
+        .agg(pl.exclude("seen_at", "at_root").sum(), latest, pl.col("at_root").first())
+        .select(sums.columns)
+    )
+
+
+def few_prefixes(stored: pl.DataFrame, activity: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both with OTHER as prefix of all but the MOST_PREFIXES of each backend that store most.
+
+    Only in backends that have more; activity in what is not there any more counts among them.
+    """
+    key = ["backend", "prefix"]
+    every = pl.concat([stored.select(key), activity.select(key)]).unique()
+    crowded = every.group_by("backend").agg(
+        many=(pl.len() > MOST_PREFIXES) | (pl.col("prefix") == OTHER).any()
+    )
+    if not crowded["many"].any():
+        return stored, activity
+    kept = (
+        stored.filter(pl.col("prefix") != OTHER)
+        .sort(["bytes", "prefix"], descending=[True, False])
+        .group_by("backend", maintain_order=True).head(MOST_PREFIXES)
+        .select(*key, kept=pl.lit(value=True))
+    )  # fmt: skip
+
+    def joined(rows: pl.DataFrame) -> pl.DataFrame:
+        small = pl.col("many") & pl.col("kept").is_null()
+        return (
+            rows.join(crowded, on="backend", how="left").join(kept, on=key, how="left")
+            .with_columns(prefix=pl.when(small).then(pl.lit(OTHER)).otherwise("prefix"))
+            .select(rows.columns)
+        )  # fmt: skip
+
+    return joined(stored), joined(activity)

@@ -79,6 +79,7 @@ def test_watch_shows_events_and_says_the_lag(home):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_event_to_usage_is_within_two_minutes(home):
     """At default settings: an agent ships after 60 s and a jitter of 20 % at most, watch looks
     every 15 s."""

@@ -16,6 +16,7 @@ from deltalake import DeltaTable
 from lake import buckets, classes, control, index, publish, results, spread, world
 from lake.compute import compute
 from lake.largest import IndexFile, largest_of
+from lake.metrics import usage
 from lake.metrics.ownership import Rule
 from lake.metrics.span import INDEX
 from lake.runner import INLINE
@@ -439,6 +440,70 @@ def test_many_small_steps_find_what_one_finds(lake, as_of, monkeypatch):
     assert pieces.keys() == whole.keys()
     for name, frame in whole.items():
         assert pieces[name].rows() == frame.rows(), name
+
+
+def joined(rows, most):
+    """Rows of usage by prefix with all but the `most` largest of each backend as one, in Python."""
+    stored = {}
+    for row in rows:
+        if row["attribution"] == "owner":
+            stored.setdefault(row["backend"], []).append((-row["bytes"], row["group"]))
+    found = {}
+    for row in rows:
+        known = sorted(each for each in stored[row["backend"]])
+        largest = [group for size, group in known[:most]]
+        crowded = len(known) > most
+        group = "(other)" if crowded and row["group"] not in largest else row["group"]
+        total = found.setdefault((row["attribution"], row["backend"], group), {})
+        for name, value in row.items():
+            if isinstance(value, int):
+                total[name] = total.get(name, 0) + value
+            elif name == "last_access_at":
+                total[name] = max(total.get(name) or value, value) if value else total.get(name)
+    return found
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 1000])
+def test_small_prefixes_are_one_row(lake, most, monkeypatch):
+    """However the files are divided into spans; counts and bytes stay what they were together."""
+    then = world.at(lake, POLICY, AS_OF)
+    whole = results.compute(then, POLICY, control.quotas(lake))["usage"]
+    rows = whole.filter(pl.col("group_by") == "prefix").to_dicts()
+    monkeypatch.setattr(usage, "MOST_PREFIXES", most)
+    monkeypatch.setattr(buckets, "ROWS_AT_ONCE", 1)
+    few = results.compute(then, POLICY, control.quotas(lake))["usage"]
+    assert few.filter(pl.col("group_by") != "prefix").equals(
+        whole.filter(pl.col("group_by") != "prefix")
+    )
+    told = few.filter(pl.col("group_by") == "prefix").to_dicts()
+    names = ("attribution", "backend", "group")
+    found = {tuple(row[n] for n in names): row for row in told}
+    expected = joined(rows, most)
+    assert found.keys() == expected.keys()
+    for key, row in expected.items():
+        assert {n: found[key][n] for n in row} == row, key
+
+
+@pytest.mark.parametrize("parts", [1, 7])
+def test_a_flat_store_has_no_row_per_object(monkeypatch, parts):
+    """The largest objects of all are found though each part keeps but few."""
+    monkeypatch.setattr(usage, "MOST_PREFIXES", 5)
+    names = ("files", "bytes", "touched_files", "touched_bytes")
+    rows = pl.DataFrame({
+        "backend": ["b"] * 101, "prefix": [f"o{n:03d}" for n in range(100)] + ["folder"],
+        "files": [1] * 100 + [9], "bytes": [n * 37 % 101 for n in range(100)] + [50],
+        "seen_at": [AS_OF] * 101, "touched_files": [1] * 101, "touched_bytes": [1] * 101,
+        "at_root": [True] * 100 + [False],
+    })  # fmt: skip
+    kept = [usage.few_at_root(rows.gather_every(parts, n)) for n in range(parts)]
+    assert max(frame.height for frame in kept) <= 7
+    sums = pl.concat(kept).group_by("backend", "prefix").agg(pl.col(names).sum())
+    nothing = pl.DataFrame(schema={"backend": pl.String, "prefix": pl.String})
+    few, _ = usage.few_prefixes(sums, nothing)
+    told = few.group_by("prefix").agg(pl.col(names).sum()).sort("bytes", descending=True)
+    largest = rows.sort("bytes", descending=True).head(5)
+    assert set(told["prefix"]) == {*largest["prefix"], "(other)"}
+    assert [told[n].sum() for n in names] == [rows[n].sum() for n in names]
 
 
 def test_the_files_of_the_index_have_disjoint_sizes(lake, tmp_path, monkeypatch):
