@@ -10,7 +10,7 @@ from typing import Any
 from lake.read import Reader
 from lake.store import Lake
 from pipelines import importing, settings
-from pipelines.ingest import SKEWED, Window, imported_prefixes, ledger, pending_hours
+from pipelines.ingest import SKEWED, Window, imported, ledger, pending_hours
 from storage import clock
 from storage.config import Config
 from storage.errors import BackendError, LakeError, UsageError, WarpdriveError
@@ -50,9 +50,9 @@ def import_files(config: Config, paths: Sequence[str]) -> str:
     """Land event files. Raises UsageError for what is no event file; nothing has landed then."""
     files = importing.event_files(paths)
     store = open_store(config.telemetry.landing)
-    known = imported_prefixes(Lake(config.lake.root))
+    before = imported(Lake(config.lake.root))
     hour = hour_of(clock.now())
-    found = [importing.import_file(store, file, hour, known) for file in files]
+    found = [importing.import_file(store, file, hour, before) for file in files]
     new = sum(one.new_bytes for one in found)
     return f"Landed {format_size(new)} new of {len(files)} files. "
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from storage.errors import UsageError
-from storage.landing import SUFFIXES, compress, import_name, unzstd
-from storage.objectstore import put_if_absent
+from storage.errors import BackendError, UsageError
+from storage.landing import SUFFIXES, compress, import_name, unpacked, unzstd
+from storage.objectstore import get, put_if_absent
 
 PART_BYTES = 32 * 1024**2
 CHUNK_BYTES = 1024**2
+MAX_PART_BYTES = 1024**3
 PACKED_CHUNK_BYTES = 4096
 
 
@@ -32,6 +33,16 @@ class Imported:
     objects: int
     new_bytes: int
     known_bytes: int
+
+
+@dataclass(frozen=True)
+class Imports:
+    """What was imported before."""
+
+    prefixes: Mapping[int, set[str]]
+    """End offset → sha256 of every prefix of a file that landed."""
+    parts: Mapping[int, set[str]]
+    """Start offset → objects that hold what follows."""
 
 
 def event_files(paths: Iterable[str]) -> list[Path]:
@@ -52,15 +63,17 @@ def event_files(paths: Iterable[str]) -> list[Path]:
     return found
 
 
-def import_file(store: Any, path: Path, hour: str, known: Mapping[int, set[str]]) -> Imported:
-    """Land what is new of a file. `known`: end offset → sha256 of the prefixes already landed.
+def import_file(store: Any, path: Path, hour: str, before: Imports) -> Imported:
+    """Land what is new of a file: what follows the longest prefix of it that landed before.
 
     Raises UsageError when the file cannot be read or unpacked; nothing of it has landed then
     but whole parts, which count once however often they come.
     """
     try:
         with open_events(path) as stream:
-            start = _start(stream, known)
+            start = _start(stream, before.prefixes)
+        if _is_begun(store, path, start, before):
+            return Imported(path, 0, 0, start)
         with open_events(path) as stream:
             digest = hashlib.sha256()
             _skip(stream, start, digest)
@@ -68,6 +81,33 @@ def import_file(store: Any, path: Path, hour: str, known: Mapping[int, set[str]]
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise UsageError(f"{path}: cannot be read: {error}.") from None
     return Imported(path, len(landed), sum(landed), start)
+
+
+def _is_begun(store: Any, path: Path, start: int, before: Imports) -> bool:
+    """Whether what follows `start` begins a part that landed: a copy of the first part of a log.
+
+    Where two logs have that very offset in common, it is not told whose part it is: then it counts.
+    """
+    if start and len(before.prefixes.get(start, ())) != 1:
+        return False
+    return any(_begins(store, name, path, start) for name in sorted(before.parts.get(start, ())))
+
+
+def _begins(store: Any, name: str, path: Path, start: int) -> bool:
+    """Whether the bytes of a file from `start` on begin the part; False where that is not there."""
+    try:
+        landed = list(unpacked(name, [get(store, name)], MAX_PART_BYTES))
+    except (BackendError, FileNotFoundError, ValueError):
+        return False
+    with open_events(path) as stream:
+        _skip(stream, start, hashlib.sha256())
+        for piece in landed:
+            own = stream.read(len(piece))
+            if not piece.startswith(own):
+                return False
+            if len(own) < len(piece):
+                return True
+        return not stream.read(1)
 
 
 def new_parts(path: Path, known: Mapping[int, set[str]]) -> Iterator[tuple[bytes, str, int, int]]:

@@ -19,6 +19,7 @@ from lake.schemas import EVENTS, LEDGER, QUARANTINE
 from lake.store import Lake
 from pipelines.batch import APP, Batch, remove_rows
 from pipelines.candidates import SKEWED, Candidate, Identities, Row, Window, batches, candidates
+from pipelines.importing import Imports
 from pipelines.touched import touched_objects
 from storage.errors import BackendError, LakeError
 from storage.landing import IMPORT_NODE
@@ -170,10 +171,13 @@ def recover(lake: Lake) -> int:
     return max(started, 0) + 1
 
 
-def imported_prefixes(lake: Lake) -> dict[int, set[str]]:
-    """End offset → sha256 of every prefix of a file that was imported."""
-    rows = lake.scan(LEDGER).filter(pl.col("node") == IMPORT_NODE).select("last_seq", "sha256")
-    found: dict[int, set[str]] = {}
-    for end, sha256 in rows.collect().iter_rows():
-        found.setdefault(end, set()).add(sha256)
-    return found
+def imported(lake: Lake) -> Imports:
+    """What was imported before, from the ledger."""
+    rows = lake.scan(LEDGER).filter(pl.col("node") == IMPORT_NODE)
+    prefixes: dict[int, set[str]] = {}
+    parts: dict[int, set[str]] = {}
+    names = ("object", "first_seq", "last_seq", "sha256")
+    for name, start, end, sha256 in rows.select(names).collect().iter_rows():
+        prefixes.setdefault(end, set()).add(sha256)
+        parts.setdefault(start, set()).add(name)
+    return Imports(prefixes, parts)

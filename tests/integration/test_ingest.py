@@ -12,7 +12,7 @@ import pytest
 
 from lake.schemas import EVENTS, LEDGER, QUARANTINE
 from lake.store import Lake
-from pipelines import commands, ingest
+from pipelines import commands, importing, ingest
 from pipelines.fold import fold
 from storage import clock
 from storage.errors import LakeError, UsageError
@@ -488,3 +488,44 @@ def test_an_object_that_is_touched_moves_no_event(home):
     assert home.lake.version(EVENTS) == before
     assert paths(home) == ["a"]
     assert ingest.pending_hours(home.lake, str(home.landing), WINDOW) == set()
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_copy_of_the_first_part_of_a_log_counts_nothing(home, lines, end):
+    """Cut at a line or within one; a log that goes on otherwise is another one."""
+    log = home.folder / "telemetry.jsonl"
+    log.write_text("".join(map(line, "abcd")))
+    land(home, log)
+    copy = home.folder / "copy.jsonl"
+    text = "".join(map(line, "abcd"[:lines]))
+    copy.write_text(text if end else text[:-5])
+    assert land(home, copy).startswith("Landed 0 B new")
+    assert paths(home) == ["a", "b", "c", "d"]
+    copy.write_text(text + line("x"))
+    land(home, copy)
+    assert paths(home) == sorted([*"abcd", *"abcd"[:lines], "x"])
+
+
+def test_a_log_is_imported_though_an_earlier_one_has_left_the_landing_zone(home):
+    """What cannot be compared is another log."""
+    log = home.folder / "telemetry.jsonl"
+    log.write_text(line("a") + line("b"))
+    land(home, log)
+    shutil.rmtree(home.landing)
+    copy = home.folder / "copy.jsonl"
+    copy.write_text(line("c"))
+    land(home, copy)
+    assert paths(home) == ["a", "b", "c"]
+
+
+def test_a_copy_of_a_log_that_landed_in_parts_counts_nothing(home, monkeypatch):
+    """The copy ends in the second part."""
+    monkeypatch.setattr(importing, "PART_BYTES", len(line("a")) + 1)
+    log = home.folder / "telemetry.jsonl"
+    log.write_text("".join(map(line, "abcdef")))
+    land(home, log)
+    copy = home.folder / "copy.jsonl"
+    copy.write_text("".join(map(line, "abc")))
+    assert land(home, copy).startswith("Landed 0 B new")
+    assert paths(home) == list("abcdef")
