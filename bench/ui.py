@@ -109,11 +109,11 @@ def made(folder: Path, files: int) -> Path:
     if not (place / "lake" / "published" / "CURRENT").exists():
         shutil.rmtree(place, ignore_errors=True)
         size = ["--files", str(files), "--days", str(DAYS), "--events", str(EVENTS_PER_DAY)]
-        lake = str(place / "lake")
-        for job in (["generate.py", str(place), *size, "--lived"],
-                    ["lakejobs.py", "refresh_ours", lake, str(place)]):  # fmt: skip
-            command = [sys.executable, "-P", str(ROOT / "bench" / job[0]), *job[1:]]
-            environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        generate = [sys.executable, "-P", str(ROOT / "bench" / "generate.py"), str(place), *size]
+        refresh = [sys.executable, "-P", "-c", "import cli; cli.run()", "--config"]
+        refresh += [str(place / "warpdrive.yaml"), "refresh"]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        for command in ([*generate, "--lived"], refresh):
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environ)
     return place
 

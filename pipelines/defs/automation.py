@@ -16,6 +16,7 @@ from lake.store import Lake
 from pipelines import ingest, settings
 from pipelines.defs.maintenance import STEPS
 from pipelines.defs.partitions import BACKENDS, partition_of
+from pipelines.defs.results import TABLES
 from storage import clock
 
 LOOK_BACK = dt.timedelta(hours=48)
@@ -30,7 +31,7 @@ CRAWL_JOB = dg.define_asset_job(
 )  # fmt: skip
 REFRESH_JOB = dg.define_asset_job(
     "refresh_reports",
-    selection=["access_daily", "stale_index", "usage", "growth", "quota_status", "backends"],
+    selection=[table.name for table in TABLES],
     description="Compute and publish all reports.",
 )
 
@@ -141,4 +142,7 @@ def verify_weekly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     names = [backend.name for backend in settings.config().backends]
     context.instance.add_dynamic_partitions(str(BACKENDS.name), names)
     day = context.scheduled_execution_time.strftime("%Y-%m-%d")
-    return [dg.RunRequest(run_key=f"verify-{day}-{name}", partition_key=name) for name in names]
+    return [
+        dg.RunRequest(run_key=f"verify-{day}-{name}", partition_key=name, tags=tags("verify", name))
+        for name in names
+    ]

@@ -37,7 +37,9 @@ class IngestConfig(dg.Config):
         spec(
             EVENTS, GROUP,
             "Every access that an agent recorded on a node: who read, wrote or listed which file, "
-            "when, and how many bytes. Partitions are the UTC hours in which the events landed.",
+            "when, and how many bytes. Partitions are the UTC hours in which the events landed; an "
+            "hour that is missing was quiet, or nobody has ingested it yet.",
+            ["landing"],
         ),
         spec(
             QUARANTINE, GROUP,

@@ -1,27 +1,39 @@
-"""Reports: from `files` and `events` to what readers show."""
+"""State and reports: from `files` and `events` to what readers show, all in one refresh."""
 
 import dagster as dg
 
 from lake.publish import publish_explored
 from lake.schemas import (
     ACCESS_DAILY,
+    ACTIVITY,
+    AGENTS,
     BACKENDS,
     EVENTS,
     FILE_CHANGES,
+    FILE_READER,
+    FILE_STATE,
+    FILE_USER,
     FILES,
     GROWTH,
+    LEDGER,
     LISTINGS,
+    OWNERSHIP_RULES,
+    QUOTA_EVENTS,
     QUOTA_STATUS,
+    QUOTAS,
     STALE_INDEX,
+    STALE_ROLLUP,
+    TEAMS,
     USAGE,
-)
+    VERIFICATIONS,
+)  # fmt: skip
 from lake.store import Lake
 from pipelines import refresh, settings
 from pipelines.defs.specs import Origins, lineage, spec
 from storage import clock
 from storage.units import format_instant, parse_instant
 
-GROUP = "reports"
+GROUP, STATE = "reports", "state"
 
 
 class RefreshConfig(dg.Config):
@@ -33,19 +45,43 @@ class RefreshConfig(dg.Config):
     """Fold every day again from the events that are kept."""
 
 
-_SPECS = (
+_STATE = (
     (ACCESS_DAILY, ("How often and how much each user read and wrote each file, per UTC day. Kept "
-     "when the raw events are let go."), (EVENTS,)),
-    (STALE_INDEX, ("Every living file with its owner, how the owner is known, and when it was last "
-     "touched by anybody, largest first."), (FILES, ACCESS_DAILY)),
-    (USAGE, ("What each user, team, backend and prefix stores and does. The teams and unassigned "
-     "add up to all files exactly."), (STALE_INDEX, ACCESS_DAILY)),
-    (GROWTH, "Files and bytes at the end of each day with a listing, and what came and went.",
-     (LISTINGS, FILE_CHANGES, ACCESS_DAILY)),
-    (QUOTA_STATUS, "Each quota with what its team owns, and whether a limit is crossed.", (USAGE,)),
-    (BACKENDS, "Each backend: its size, the state of its crawl, how complete its telemetry is.",
-     (FILES, LISTINGS, ACCESS_DAILY)),
+     "when the raw events are let go."), (EVENTS, LEDGER)),
+    (AGENTS, ("What each node's agent told of itself per hour: alive, what it mounts, what it lost."
+     " Telemetry coverage comes from it."), (EVENTS, LEDGER)),
+    (FILE_STATE, ("When each file was last touched and who wrote it first, in buckets of file ids, "
+     "so that no refresh reads old events again."), (ACCESS_DAILY,)),
+    (FILE_USER, ("Who touched which file, and how much they read in the last 90 days: what decides "
+     "the dominant reader."), (ACCESS_DAILY,)),
+    (ACTIVITY, "What each user read and wrote per backend and top folder, of all time.",
+     (ACCESS_DAILY,)),
+    (FILE_READER, ("Files that belong to who reads them most, since when. It changes only where "
+     "another has read twice as much."), (FILE_USER, FILES)),
 )  # fmt: skip
+_REPORTS = (
+    (STALE_INDEX, ("Every living file with its owner, how the owner is known, and when it was last "
+     "touched by anybody, largest first."),
+     (FILES, FILE_STATE, FILE_READER, TEAMS, OWNERSHIP_RULES)),
+    (STALE_ROLLUP, ("Files and bytes by how long they were not touched and how large they are: "
+     "totals of any usual window without a look at the files."), (STALE_INDEX,)),
+    (USAGE, ("What each user, team, backend and prefix stores and does. The teams and unassigned "
+     "add up to all files exactly."), (STALE_INDEX, FILE_USER, ACTIVITY)),
+    (GROWTH, "Files and bytes at the end of each day with a listing, and what came and went.",
+     (LISTINGS, FILE_CHANGES, FILE_STATE, TEAMS)),
+    (QUOTA_STATUS, "Each quota with what its team owns, and whether a limit is crossed.",
+     (USAGE, QUOTAS)),
+    (QUOTA_EVENTS, "Each time a team went over a limit or came back below it, and when.",
+     (QUOTA_STATUS,)),
+    (BACKENDS, "Each backend: its size, the state of its crawl, how complete its telemetry is.",
+     (FILES, LISTINGS, AGENTS, VERIFICATIONS)),
+)  # fmt: skip
+_SPECS = tuple(
+    (table, spec(table, layer, doc, deps))
+    for layer, tables in ((STATE, _STATE), (GROUP, _REPORTS))
+    for table, doc, deps in tables
+)
+TABLES = tuple(table for table, _ in _SPECS)
 _ORIGINS: dict[str, Origins] = {
     STALE_INDEX.name: {
         **{n: [(FILES, n)] for n in ("backend", "path", "file_id", "size_bytes")},
@@ -78,8 +114,7 @@ MIN_COVERAGE = 0.9
 
 @dg.multi_asset(
     name="refresh",
-    group_name=GROUP,
-    specs=[spec(table, GROUP, doc, deps) for table, doc, deps in _SPECS],
+    specs=[made for _, made in _SPECS],
     check_specs=[
         dg.AssetCheckSpec(
             AGREE, asset=USAGE.name,
@@ -110,15 +145,19 @@ def refresh_results(config: RefreshConfig):  # noqa: ANN201
     common = {"as_of": format_instant(report.as_of), "generation": report.generation}
     if report.ingest_lag_seconds is not None:
         common["ingest_lag_seconds"] = report.ingest_lag_seconds
-    rows = report.rows | {ACCESS_DAILY.name: sum(report.folded.values())}
-    for table, _, _ in _SPECS:
+    lake = Lake(settings.config().lake.root)
+    for table in TABLES:
+        # The log's own numbers: no row is read for them.
+        parts = lake.parts(table)
         size = {"bytes": report.bytes[table.name]} if table.name in report.bytes else {}
         yield dg.MaterializeResult(
             asset_key=table.name,
             metadata={
                 **common,
                 **size,
-                "dagster/row_count": rows[table.name],
+                "dagster/row_count": sum(part.rows for part in parts),
+                "table_files": len(parts),
+                "table_bytes": sum(part.size_bytes for part in parts),
                 **lineage(_ORIGINS.get(table.name, {})),
             },
         )

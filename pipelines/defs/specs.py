@@ -15,7 +15,9 @@ Origins = Mapping[str, Sequence[tuple[Table, str]]]
 """Of a column: the (table, column) pairs that it is computed from."""
 
 
-def spec(table: Table, layer: str, description: str, deps: Sequence[Table] = ()) -> dg.AssetSpec:
+def spec(
+    table: Table, layer: str, description: str, deps: Sequence[Table | str] = ()
+) -> dg.AssetSpec:
     """The asset of a table in a layer, which is its group in the UI."""
     return dg.AssetSpec(
         table.name,
@@ -24,7 +26,7 @@ def spec(table: Table, layer: str, description: str, deps: Sequence[Table] = ())
         owners=list(OWNERS),
         tags={"layer": layer},
         description=f"{description}\n\nOne row: {table.doc}.",
-        deps=[dg.AssetDep(dep.name) for dep in deps],
+        deps=[dg.AssetDep(dep if isinstance(dep, str) else dep.name) for dep in deps],
         metadata=column_schema(table),
     )
 

@@ -21,7 +21,16 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     "telemetry": {"events", "quarantine", "ledger"},
     "inventory": {"files", "file_changes", "listings"},
-    "reports": {"access_daily", "stale_index", "usage", "growth", "quota_status", "backends"},
+    "state": {"access_daily", "agents", "file_state", "file_user", "activity", "file_reader"},
+    "reports": {
+        "stale_index",
+        "stale_rollup",
+        "usage",
+        "growth",
+        "quota_status",
+        "quota_events",
+        "backends",
+    },
     "housekeeping": {"retention", "fold", "compaction", "checkpoints", "vacuum"},
 }
 CHECKS = {

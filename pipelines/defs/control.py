@@ -1,0 +1,21 @@
+"""What people decide: tables that no pipeline writes, shown as the sources that reports have."""
+
+import dagster as dg
+
+from lake.schemas import MARKS, OWNERSHIP_RULES, QUOTAS, TEAMS
+from pipelines.defs.specs import spec
+
+GROUP = "control"
+_BY = "Changed by the command line, the REST API and the dashboard; each change is a row."
+
+teams = spec(TEAMS, GROUP, f"Who is in which team, and since when. {_BY}")
+quotas = spec(QUOTAS, GROUP, f"How much each team may store. {_BY}")
+ownership_rules = spec(OWNERSHIP_RULES, GROUP, f"Prefixes that belong to a team. {_BY}")
+marks = spec(MARKS, GROUP, f"Files that may go, with the reason. Nothing is deleted. {_BY}")
+landing = dg.AssetSpec(
+    "landing",
+    group_name="telemetry",
+    kinds={"jsonlines"},
+    description="Where agents put what they recorded: compressed JSON lines, an object a batch, by "
+    "UTC hour. The sensor landed_objects looks here.",
+)
