@@ -61,7 +61,8 @@ def _checks() -> dg.AssetChecksDefinition | None:
     specs = [
         dg.AssetCheckSpec(
             name, asset=FILES.name,
-            description=f"Backend {backend} was listed within {LATE_FACTOR} crawl intervals.",
+            description=f"The last complete listing of backend {backend} is younger than "
+            f"{LATE_FACTOR} times server.crawl_interval: no daily crawl is missing.",
         )
         for name, backend in _NAMES.items()
     ]  # fmt: skip

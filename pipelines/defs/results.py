@@ -25,7 +25,6 @@ from lake.schemas import (
     STALE_ROLLUP,
     TEAMS,
     USAGE,
-    VERIFICATIONS,
 )  # fmt: skip
 from lake.store import Lake
 from pipelines import refresh, settings
@@ -59,6 +58,7 @@ _STATE = (
     (FILE_READER, ("Files that belong to who reads them most, since when. It changes only where "
      "another has read twice as much."), (FILE_USER, FILES)),
 )  # fmt: skip
+# Only what a refresh needs is a dependency: the UI warns of others that were never made.
 _REPORTS = (
     (STALE_INDEX, ("Every living file with its owner, how the owner is known, and when it was last "
      "touched by anybody, largest first."),
@@ -74,7 +74,7 @@ _REPORTS = (
     (QUOTA_EVENTS, "Each time a team went over a limit or came back below it, and when.",
      (QUOTA_STATUS,)),
     (BACKENDS, "Each backend: its size, the state of its crawl, how complete its telemetry is.",
-     (FILES, LISTINGS, AGENTS, VERIFICATIONS)),
+     (FILES, LISTINGS, AGENTS)),
 )  # fmt: skip
 _SPECS = tuple(
     (table, spec(table, layer, doc, deps))

@@ -39,7 +39,7 @@ def serving(
             _wait(server, url + health, log)
             yield url
         finally:
-            _end(server)
+            end(server)
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -55,7 +55,7 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     raise AssertionError(f"no answer from {url} in {START_SECONDS} s: {log.read_text()}")
 
 
-def _end(server: subprocess.Popen[bytes]) -> None:
+def end(server: subprocess.Popen[bytes]) -> None:
     """Ask the group to end; what is left of it after that is killed."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-TALL = {"width": 1280, "height": 1400}  # rows outside the window are not drawn
+TALL = {"width": 1280, "height": 2600}  # rows outside the window are not drawn
 
 
 def test_assets_are_listed_by_layer(dagster, visit):
     page = visit(f"{dagster}/assets", viewport=TALL)
-    for name in ("usage", "files", "events"):
+    for name in ("usage", "files", "events", "file_state", "stale_rollup"):
         expect(page.locator(f"a[href='/assets/{name}']").first).to_be_visible()
     page.goto(f"{dagster}/asset-groups")
-    for group in ("telemetry", "inventory", "reports"):
+    for group in ("telemetry", "inventory", "control", "state", "reports"):
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
 
 
