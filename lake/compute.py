@@ -36,6 +36,8 @@ from lake.state import bucket_count
 from lake.store import Lake
 from lake.work import Work
 
+HELD_ROWS = 100_000
+
 
 @dataclass(frozen=True)
 class Whole:
@@ -82,17 +84,21 @@ class Sums:
 def compute(whole: Whole, work: Work) -> Sums:
     """The results of every span, summed."""
     ready = _ready(whole, work)
-    done = list(work.runner.map(compute_span, ready.tasks))
-    found = [one.found for one in done]
     paths = {n: list(uris) for n, uris in ready.paths.items()}
-    for one in done:
-        for number, uris in one.paths.items():
+    runs, readers = [], []
+    sums = {name: Adding(key) for name, key in _KEYS.items()}
+    for done in work.runner.map(compute_span, ready.tasks):
+        for name, added in sums.items():
+            added.add(getattr(done.found, name))
+        for number, uris in done.paths.items():
             paths.setdefault(number, []).extend(uris)
+        runs.append(done.run)
+        readers += [done.readers] if done.readers else []
     return Sums(
-        index=classes([one.run for one in done], paths),
+        index=classes(runs, paths),
         activity=_activity(ready.accesses),
-        **{name: _summed(name, found) for name in _KEYS},
-        readers=[one.readers for one in done if one.readers],
+        **{name: added.total() for name, added in sums.items()},
+        readers=readers,
     )
 
 
@@ -231,10 +237,29 @@ _KEYS = {
 }
 
 
-def _summed(name: str, found: Iterable[Found]) -> pl.DataFrame:
-    """The frames of all spans as one: counts and bytes added, the latest of instants."""
-    key = _KEYS[name]
-    rows = pl.concat([getattr(one, name) for one in found])
-    latest = [n for n in rows.columns if n.endswith("_at")]
-    sums = [n for n in rows.columns if n not in (*key, *latest)]
-    return rows.group_by(key).agg(pl.col(sums).sum(), pl.col(latest).max()).select(rows.columns)
+class Adding:
+    """Frames of many spans as one: counts and bytes added, the latest of instants.
+
+    They are added up while they come: spans have many keys in common, and there are many spans.
+    """
+
+    def __init__(self, key: tuple[str, ...]) -> None:
+        self._key = key
+        self._held: list[pl.DataFrame] = []
+        self._rows = self._most = 0
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take a frame in."""
+        self._held.append(rows)
+        self._rows += rows.height
+        if self._rows > max(HELD_ROWS, 2 * self._most):
+            self._held = [self.total()]
+            self._rows = self._most = self._held[0].height
+
+    def total(self) -> pl.DataFrame:
+        """The sum of all."""
+        rows = pl.concat(self._held)
+        latest = [n for n in rows.columns if n.endswith("_at")]
+        sums = [n for n in rows.columns if n not in (*self._key, *latest)]
+        added = rows.group_by(self._key).agg(pl.col(sums).sum(), pl.col(latest).max())
+        return added.select(rows.columns)

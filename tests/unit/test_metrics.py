@@ -14,6 +14,7 @@ import pytest
 from deltalake import DeltaTable
 
 from lake import buckets, classes, control, index, publish, results, spread, world
+from lake import compute as computing
 from lake.compute import compute
 from lake.largest import IndexFile, largest_of
 from lake.metrics import usage
@@ -602,3 +603,22 @@ def test_a_refresh_remembers_who_owned_by_reading(home):
     for as_of, name in ((before, "ann"), (clock.now(), "cid")):
         index = world.stale_index(world.at(home.lake, policy, as_of))
         assert index["owner"].to_list() == [name]
+
+
+def test_sums_of_many_spans_hold_no_more_than_their_keys(monkeypatch):
+    """They are added up while they come, whatever the order; instants are the latest."""
+    monkeypatch.setattr(computing, "HELD_ROWS", 10)
+    added = computing.Adding(("key",))
+    most = 0
+    for n in range(100):
+        at = AS_OF + dt.timedelta(hours=n)
+        added.add(pl.DataFrame({"key": ["a", f"b{n % 3}"], "files": [1, n], "seen_at": [at, at]}))
+        most = max(most, added._rows)
+    assert most <= 12
+    assert sorted(added.total().rows()) == [
+        ("a", 100, AS_OF + dt.timedelta(hours=99)),
+        *(
+            (f"b{k}", sum(range(k, 100, 3)), AS_OF + dt.timedelta(hours=(99, 97, 98)[k]))
+            for k in range(3)
+        ),
+    ]
