@@ -96,7 +96,8 @@ BODIES: dict[str, dict[str, Schema]] = {
         },
     },
     "events": {
-        "application/json": {"type": ["array", "null"], "items": EVENT},
+        "application/json": {"type": ["array", "null"], "items": maybe(EVENT) | {
+            "description": "null is an event without any key, as in the Go version."}},
         "application/x-ndjson": {"examples": ['{"op":"read"}\n{"op":"stat"}\n']},
     },
     "otlp_logs": {"application/json": {
