@@ -34,7 +34,7 @@ def _batches(backend: Backend) -> Iterator[pa.RecordBatch]:
     system, root = open_fsspec(backend)
     try:
         there = system.exists(root)
-        found = system.find(root, detail=True, **_strictly(system)) if there else {}
+        found = _found(system, root) if there else {}
     # What a plug-in raises is its own affair: fsspec has no family of errors.
     except Exception as error:  # noqa: BLE001
         said = f"({url_of(backend)}) cannot be listed: {first_line(error)}."
@@ -46,12 +46,37 @@ def _batches(backend: Backend) -> Iterator[pa.RecordBatch]:
         yield _batch(entries[start : start + ROWS])
 
 
-def _strictly(system: Any) -> dict[str, str]:
-    """Fsspec's own `find` leaves out folders that cannot be read; told this, it fails instead."""
+def _found(system: Any, root: str) -> dict[str, dict[str, Any]]:
+    """Every file below a root by its name.
+
+    Fsspec's own `find` leaves out folders below the root that cannot be read, whatever `on_error`
+    says: they are walked here, so that such a listing fails. A plug-in's own `find` is trusted.
+    """
     kind = type(system)
     own = getattr(kind, "find", None) is AbstractFileSystem.find
     walked = getattr(kind, "_find", None) is AsyncFileSystem._find  # noqa: SLF001
-    return {"on_error": "raise"} if own or walked else {}
+    return _walked(system, root) if own or walked else system.find(root, detail=True)
+
+
+def _walked(system: Any, root: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    todo, seen = [root], set[str]()
+    while todo:
+        folder = todo.pop()
+        try:
+            entries = system.ls(folder, detail=True)
+        except FileNotFoundError:
+            if folder == root:
+                raise
+            continue  # it vanished since its parent was listed
+        seen.add(folder.rstrip("/"))
+        for info in entries:
+            name = info["name"].rstrip("/")
+            if info["type"] != "directory":
+                found[info["name"]] = info
+            elif name not in seen:
+                todo.append(name)
+    return found
 
 
 def _relative(name: str, root: str) -> str:

@@ -3,7 +3,10 @@
 import datetime as dt
 import os
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractFileSystem
 
 from pipelines.crawl import CrawlOptions, crawl
 from storage.config import load_config
@@ -51,3 +54,46 @@ def test_a_crawl_takes_it_like_any_other(made):
 
     result = crawl(Lake(made.lake.root), made.backend("files"), CrawlOptions(NOW))
     assert (result.state, result.files, result.bytes) == ("complete", 2, 5)
+
+
+class Locked(MemoryFileSystem):
+    """A plug-in whose folder `locked` cannot be read once it is locked."""
+
+    protocol = "lockedmemory"
+    store: dict = {}  # noqa: RUF012 - as fsspec has it
+    pseudo_dirs = [""]  # noqa: RUF012
+    locked = False
+    find = AbstractFileSystem.find
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("lockedmemory://"))
+
+    def ls(self, path, detail=True, **how):
+        """The entries of a folder."""
+        if self.locked and "locked" in path:
+            raise PermissionError(path)
+        return super().ls(path, detail, **how)
+
+
+def test_a_folder_that_cannot_be_read_fails_the_listing_and_removes_nothing(tmp_path, monkeypatch):
+    """Fsspec by itself would leave its files out, and they would be taken for deleted."""
+    from lake.schemas import FILES
+    from lake.store import Lake
+
+    fsspec.register_implementation("lockedmemory", Locked, clobber=True)
+    for path in ("/root/open/a", "/root/locked/b"):
+        Locked().pipe(path, b"12")
+    file = tmp_path / "warpdrive.yaml"
+    file.write_text(
+        "lake: {root: ./lake}\nbackends:\n"
+        "  - {name: m, type: lockedmemory, config: {root: /root}}\n"
+    )
+    config = load_config(str(file))
+    lake = Lake(config.lake.root)
+    assert crawl(lake, config.backend("m"), CrawlOptions(NOW)).files == 2
+    monkeypatch.setattr(Locked, "locked", True)
+    failed = crawl(lake, config.backend("m"), CrawlOptions(NOW + dt.timedelta(hours=1)))
+    assert (failed.state, failed.files) == ("failed", 2)
+    assert "cannot be listed" in failed.error
+    assert sorted(lake.scan(FILES).collect()["path"]) == ["locked/b", "open/a"]
