@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from storage import locations
+from storage.backendconfig import (
+    Backend,
+    placed,
+    read_auth,
+    read_backend,
+)
 from storage.dashboardconfig import DashboardConfig, read_dashboard
-from storage.errors import ConfigError, UnknownNameError, UsageError
+from storage.errors import ConfigError, UnknownNameError
 from storage.serverconfig import ServerConfig, read_server
 from storage.units import MAX_DAYS, parse_duration, parse_size
 from storage.yamlfile import Section, load
@@ -25,12 +30,6 @@ log = logging.getLogger(__name__)
 SINKS = ("objectstore", "http", "file", "stdout", "nop", "memory")
 LEVELS = ("fast", "per-open", "exact")
 RUNNERS = ("inline", "processes", "ray")
-AUTH_METHODS = (
-    "none", "static", "env", "anonymous", "sas", "profile", "managed_identity",
-    "service_principal", "oidc_federation", "gcp_wif", "static_keyvault",
-)  # fmt: skip
-CRAWL_NEEDS = ("tier", "owner")
-REPORT_SAMPLE = 100
 IGNORED_OWNERS = ("root", "nobody", "0", "65534")
 SEARCH_PATH = (Path("warpdrive.yaml"), Path("/etc/warpdrive/config.yaml"))
 
@@ -79,54 +78,6 @@ class CacheConfig:
     stale_ttl: dt.timedelta
     evict_high_water: float
     evict_low_water: float
-
-
-@dataclass(frozen=True)
-class Auth:
-    """How a backend is signed in to. `params` may hold secrets and is never shown."""
-
-    method: str = "none"
-    params: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """Reports that a store writes about itself, used instead of LIST."""
-
-    format: str
-    location: str
-    sample: int = 0
-    """How many files of a report are checked against the live store; 0 = none."""
-
-
-@dataclass(frozen=True)
-class Crawl:
-    """How a backend is listed: workers, a limit of requests (0: none), what else is asked for."""
-
-    parallel: int = 8
-    requests_per_second: float = 0.0
-    need: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Backend:
-    """One storage backend. `options` is the `config:` mapping of the file."""
-
-    name: str
-    type: str
-    mount_path: str
-    options: Mapping[str, str] = field(repr=False)
-    auth: Auth
-    inventory: Inventory | None
-    uid: int | None
-    gid: int | None
-    mode: int
-    crawl: Crawl = field(default_factory=Crawl)
-
-    @property
-    def root(self) -> str:
-        """The folder of a local backend."""
-        return self.options.get("root", "")
 
 
 @dataclass(frozen=True)
@@ -205,24 +156,19 @@ def load_config(given: str | None = None, environ: Mapping[str, str] = os.enviro
         cache=cache,
         backends=_backends(top, folder),
         ownership=_ownership(top.section("ownership")),
-        mount_point=_path(folder, top.text("mount_point", "/data")),
+        mount_point=placed(folder, top.text("mount_point", "/data")),
         allow_other=top.flag("allow_other", False),
         fuse_debug=top.flag("fuse_debug", False),
         server=read_server(top.section("control_plane"), top.section("auth")),
         metrics_enabled=metrics.flag("enabled", True),
         metrics_addr=metrics.text("addr", "127.0.0.1:9090"),
         runner=_runner(top.section("runner")),
-        tenants={k: _path(folder, v) for k, v in top.section("tenants").strings().items()},
+        tenants={k: placed(folder, v) for k, v in top.section("tenants").strings().items()},
         dashboard=read_dashboard(top.section("dashboard")),
     )
     metrics.finish()
     top.finish()
     return config
-
-
-def _path(folder: Path, text: str) -> str:
-    """Relative paths resolve from the config file's folder; URLs stay."""
-    return text if "://" in text or not text else str(folder / Path(text).expanduser())
 
 
 def _positive(section: Section, key: str, default: dt.timedelta) -> dt.timedelta:
@@ -235,7 +181,7 @@ def _lake(section: Section, folder: Path) -> LakeConfig:
     if retention > dt.timedelta(days=MAX_DAYS):
         raise section.error("retention", f"is longer than {MAX_DAYS}d.")
     found = LakeConfig(
-        root=_path(folder, section.text("root", "./lake")),
+        root=placed(folder, section.text("root", "./lake")),
         retention=retention,
         buckets=section.integer("buckets", 64, minimum=1),
     )
@@ -245,7 +191,7 @@ def _lake(section: Section, folder: Path) -> LakeConfig:
 
 
 def _telemetry(section: Section, folder: Path, cache_path: str) -> TelemetryConfig:
-    landing = _path(folder, section.text("landing", "./landing"))
+    landing = placed(folder, section.text("landing", "./landing"))
     enabled = section.flag("enabled", default=False)
     sink = section.choice("sink", "nop", SINKS) if section.text("sink") else _sink(section, enabled)
     found = TelemetryConfig(
@@ -253,16 +199,16 @@ def _telemetry(section: Section, folder: Path, cache_path: str) -> TelemetryConf
         sink=sink,
         landing=landing,
         level=section.choice("level", "fast", LEVELS),
-        file_path=_path(folder, section.text("file_path", "/var/log/warpdrive/telemetry.jsonl")),
+        file_path=placed(folder, section.text("file_path", "/var/log/warpdrive/telemetry.jsonl")),
         control_plane_addr=section.text("control_plane_addr", "http://localhost:8080").rstrip("/"),
         token_env=section.text("token_env"),
-        token_file=_path(folder, section.text("token_file")),
+        token_file=placed(folder, section.text("token_file")),
         sample_metadata_ops=section.fraction("sample_metadata_ops", 0.1),
         batch_size=section.integer("batch_size", 100) or 100,
         flush_interval=_positive(section, "flush_interval", dt.timedelta(seconds=5)),
         upload_interval=_positive(section, "upload_interval", dt.timedelta(seconds=60)),
         upload_size_bytes=section.parse("upload_size", 8 * 1024**2, parse_size) or 8 * 1024**2,
-        spool_path=_path(folder, section.text("spool_path", str(Path(cache_path) / "spool"))),
+        spool_path=placed(folder, section.text("spool_path", str(Path(cache_path) / "spool"))),
         spool_max_bytes=section.parse("spool_max", 256 * 1024**2, parse_size),
     )
     if found.token_env and found.token_file:
@@ -287,7 +233,7 @@ def _sink(section: Section, enabled: bool) -> str:
 def _cache(section: Section, folder: Path) -> CacheConfig:
     default = section.text("dir", "/nvme/warpdrive-cache")
     found = CacheConfig(
-        path=_path(folder, section.text("path", default)),
+        path=placed(folder, section.text("path", default)),
         max_size_bytes=section.parse("max_size", 2 * 1024**4, parse_size),
         block_size_bytes=section.parse("block_size", 4 * 1024**2, parse_size),
         readahead_blocks=section.integer("readahead_blocks", 4),
@@ -307,7 +253,7 @@ def _cache(section: Section, folder: Path) -> CacheConfig:
 def _backends(top: Section, folder: Path) -> tuple[Backend, ...]:
     found: list[Backend] = []
     for section in top.sections("backends"):
-        backend = _backend(section, folder)
+        backend = read_backend(section, folder)
         for other in found:
             if other.name == backend.name:
                 raise section.error("name", f"two backends have the name '{backend.name}'.")
@@ -322,7 +268,7 @@ def _backends(top: Section, folder: Path) -> tuple[Backend, ...]:
 
 def _reach(section: Section, url: str) -> None:
     """`config:` and `auth:` beside the URL of the lake or the landing zone: how it is reached."""
-    options, auth = section.section("config").strings(), _auth(section.section("auth"))
+    options, auth = section.section("config").strings(), read_auth(section.section("auth"))
     if "://" not in url:
         return
     try:
@@ -332,81 +278,6 @@ def _reach(section: Section, url: str) -> None:
         raise section.error(key, str(error)) from None
     if section.has("config") or section.has("auth"):
         locations.know(url, Backend(url, kind, "", options, auth, None, None, None, 0o640))
-
-
-def _backend(section: Section, folder: Path) -> Backend:
-    name = section.text("name")
-    if not name or any(c in name for c in ":/\0\n") or name in (".", ".."):
-        raise section.error("name", f"'{name}' is not a backend name: no ':', '/' or new line.")
-    if not (kind := section.text("type")):
-        raise section.error("type", "is required: s3, azureblob, gcs, local or an fsspec scheme.")
-    options = section.section("config").strings()
-    if kind == "local" and "root" in options:
-        options["root"] = _path(folder, options["root"])
-    mount_path = "/" + section.text("mount_path", name).strip("/")
-    found = Backend(
-        name=name,
-        type=kind,
-        mount_path=mount_path,
-        options=options,
-        auth=_auth(section.section("auth")),
-        inventory=_inventory(section, folder),
-        uid=section.integer("uid", 0) if section.has("uid") else None,
-        gid=section.integer("gid", 0) if section.has("gid") else None,
-        mode=section.parse("mode", 0o640, _mode),
-        crawl=_crawl(section.section("crawl")),
-    )
-    if found.inventory is None and kind == "local" and not found.root:
-        raise section.error("config", f"backend '{name}' is local and needs config.root.")
-    section.finish("price")
-    return found
-
-
-def _crawl(section: Section) -> Crawl:
-    need = section.texts("need", ())
-    for name in need:
-        if name not in CRAWL_NEEDS:
-            raise section.error("need", f"'{name}' is none of {', '.join(CRAWL_NEEDS)}.")
-    rate = section.raw("requests_per_second", 0)
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
-        raise section.error("requests_per_second", f"'{rate}' is not a number of 0 or more.")
-    found = Crawl(section.integer("parallel", 8, minimum=1), float(rate), need)
-    section.finish()
-    return found
-
-
-def _mode(value: Any, what: str) -> int:
-    """Permission bits, always octal: 0640, '0640' and 640 are the same."""
-    try:
-        bits = int(str(value).removeprefix("0o"), 8)
-    except ValueError:
-        bits = -1
-    if not 0 <= bits <= 0o777:
-        raise UsageError(f"{what} '{value}' is not a permission such as 0640.")
-    return bits
-
-
-def _auth(section: Section) -> Auth:
-    method = section.choice("method", "none", AUTH_METHODS)
-    extra = section.section("extra").strings()
-    params = {k: v for k, v in section.strings().items() if k not in ("method", "extra")}
-    return Auth(method, {**extra, **params})
-
-
-def _inventory(section: Section, folder: Path) -> Inventory | None:
-    if not section.has("inventory"):
-        return None
-    inner = section.section("inventory")
-    location = inner.text("location")
-    if not location:
-        raise inner.error("location", "is required: the folder or URL that holds the reports.")
-    found = Inventory(
-        inner.choice("format", "s3", ("s3", "azure", "gcs")),
-        _path(folder, location),
-        inner.integer("sample", REPORT_SAMPLE),
-    )
-    inner.finish()
-    return found
 
 
 def _ownership(section: Section) -> Ownership:

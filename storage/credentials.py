@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from storage import clock
-from storage.config import Auth, Backend
+from storage.backendconfig import Auth, Backend
 from storage.errors import BackendError, ConfigError
 
 log = logging.getLogger(__name__)

@@ -59,6 +59,6 @@ def record_of(url: str) -> Backend:
 
 
 def _from_environment(url: str, kind: str, options: dict[str, str]) -> Backend:
-    from storage.config import Auth, Backend
+    from storage.backendconfig import Auth, Backend
 
     return Backend(url, kind, "", options, Auth("env"), None, None, None, 0o640)

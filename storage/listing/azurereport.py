@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.config import Backend, Inventory
+from storage.backendconfig import Backend, Inventory
 from storage.errors import BackendError
 from storage.listing.arrow import call, texts
 from storage.listing.columns import batch

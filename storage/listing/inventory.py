@@ -11,7 +11,7 @@ from types import ModuleType
 
 import obstore
 
-from storage.config import Backend, Inventory
+from storage.backendconfig import Backend, Inventory
 from storage.errors import BackendError, ConfigError
 from storage.listing import azurereport, s3report
 from storage.listing.columns import Listing

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, orc, parquet
 
-from storage.config import Inventory
+from storage.backendconfig import Inventory
 from storage.errors import BackendError
 from storage.listing.arrays import strings
 from storage.listing.arrow import call, integers, texts

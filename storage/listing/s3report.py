@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from storage.config import Backend, Inventory
+from storage.backendconfig import Backend, Inventory
 from storage.errors import BackendError
 from storage.listing.columns import batch
 from storage.listing.reportfiles import (

@@ -14,7 +14,7 @@ from lake.metrics.index import replay
 from lake.schemas import FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
 from pipelines.crawl import CrawlOptions, crawl, latest_listings
-from storage.config import Auth, Backend, Inventory
+from storage.backendconfig import Auth, Backend, Inventory
 from storage.listing import gnufind
 from storage.listing.posix import list_posix
 

@@ -14,7 +14,7 @@ from pyarrow import orc, parquet
 
 from lake.schemas import FILES
 from pipelines.crawl import CrawlOptions, crawl, latest_listings
-from storage.config import Auth, Backend, Inventory
+from storage.backendconfig import Auth, Backend, Inventory
 
 DAY = dt.timedelta(days=1)
 START = dt.datetime(2026, 10, 1, tzinfo=dt.UTC)

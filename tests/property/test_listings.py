@@ -17,7 +17,7 @@ from pipelines.compare import compared
 from pipelines.crawl import CrawlOptions
 from pipelines.index import Pieces
 from pipelines.transforms.files import Moment
-from storage.config import Auth, Backend
+from storage.backendconfig import Auth, Backend
 from storage.listing.columns import LISTED, Listing, batch
 
 START = dt.datetime(2026, 10, 1, tzinfo=dt.UTC)

@@ -1,0 +1,147 @@
+"""One backend of the config file: where it is, how it is signed in to, how it is listed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from storage.errors import UsageError
+from storage.yamlfile import Section
+
+AUTH_METHODS = (
+    "none", "static", "env", "anonymous", "sas", "profile", "managed_identity",
+    "service_principal", "oidc_federation", "gcp_wif", "static_keyvault",
+)  # fmt: skip
+CRAWL_NEEDS = ("tier", "owner")
+REPORT_SAMPLE = 100
+
+
+@dataclass(frozen=True)
+class Auth:
+    """How a backend is signed in to. `params` may hold secrets and is never shown."""
+
+    method: str = "none"
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Reports that a store writes about itself, used instead of LIST."""
+
+    format: str
+    location: str
+    sample: int = 0
+    """How many files of a report are checked against the live store; 0 = none."""
+
+
+@dataclass(frozen=True)
+class Crawl:
+    """How a backend is listed: workers, a limit of requests (0: none), what else is asked for."""
+
+    parallel: int = 8
+    requests_per_second: float = 0.0
+    need: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One storage backend. `options` is the `config:` mapping of the file."""
+
+    name: str
+    type: str
+    mount_path: str
+    options: Mapping[str, str] = field(repr=False)
+    auth: Auth
+    inventory: Inventory | None
+    uid: int | None
+    gid: int | None
+    mode: int
+    crawl: Crawl = field(default_factory=Crawl)
+
+    @property
+    def root(self) -> str:
+        """The folder of a local backend."""
+        return self.options.get("root", "")
+
+
+def read_backend(section: Section, folder: Path) -> Backend:
+    name = section.text("name")
+    if not name or any(c in name for c in ":/\0\n") or name in (".", ".."):
+        raise section.error("name", f"'{name}' is not a backend name: no ':', '/' or new line.")
+    if not (kind := section.text("type")):
+        raise section.error("type", "is required: s3, azureblob, gcs, local or an fsspec scheme.")
+    options = section.section("config").strings()
+    if kind == "local" and "root" in options:
+        options["root"] = placed(folder, options["root"])
+    mount_path = "/" + section.text("mount_path", name).strip("/")
+    found = Backend(
+        name=name,
+        type=kind,
+        mount_path=mount_path,
+        options=options,
+        auth=read_auth(section.section("auth")),
+        inventory=_inventory(section, folder),
+        uid=section.integer("uid", 0) if section.has("uid") else None,
+        gid=section.integer("gid", 0) if section.has("gid") else None,
+        mode=section.parse("mode", 0o640, _mode),
+        crawl=_crawl(section.section("crawl")),
+    )
+    if found.inventory is None and kind == "local" and not found.root:
+        raise section.error("config", f"backend '{name}' is local and needs config.root.")
+    section.finish("price")
+    return found
+
+
+def _crawl(section: Section) -> Crawl:
+    need = section.texts("need", ())
+    for name in need:
+        if name not in CRAWL_NEEDS:
+            raise section.error("need", f"'{name}' is none of {', '.join(CRAWL_NEEDS)}.")
+    rate = section.raw("requests_per_second", 0)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate < math.inf:
+        raise section.error("requests_per_second", f"'{rate}' is not a number of 0 or more.")
+    found = Crawl(section.integer("parallel", 8, minimum=1), float(rate), need)
+    section.finish()
+    return found
+
+
+def _mode(value: Any, what: str) -> int:
+    """Permission bits, always octal: 0640, '0640' and 640 are the same."""
+    try:
+        bits = int(str(value).removeprefix("0o"), 8)
+    except ValueError:
+        bits = -1
+    if not 0 <= bits <= 0o777:
+        raise UsageError(f"{what} '{value}' is not a permission such as 0640.")
+    return bits
+
+
+def read_auth(section: Section) -> Auth:
+    method = section.choice("method", "none", AUTH_METHODS)
+    extra = section.section("extra").strings()
+    params = {k: v for k, v in section.strings().items() if k not in ("method", "extra")}
+    return Auth(method, {**extra, **params})
+
+
+def _inventory(section: Section, folder: Path) -> Inventory | None:
+    if not section.has("inventory"):
+        return None
+    inner = section.section("inventory")
+    location = inner.text("location")
+    if not location:
+        raise inner.error("location", "is required: the folder or URL that holds the reports.")
+    found = Inventory(
+        inner.choice("format", "s3", ("s3", "azure", "gcs")),
+        placed(folder, location),
+        inner.integer("sample", REPORT_SAMPLE),
+    )
+    inner.finish()
+    return found
+
+
+def placed(folder: Path, text: str) -> str:
+    """Relative paths resolve from the config file's folder; URLs stay."""
+    return text if "://" in text or not text else str(folder / Path(text).expanduser())
