@@ -5,6 +5,8 @@ and a publisher that dies between any two writes leaves what was published.
 """
 
 import datetime as dt
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -26,6 +28,7 @@ from storage import conditional
 from storage.errors import LakeError
 from storage.objectstore import listed, open_store
 
+ROOT = Path(__file__).parents[2]
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 OWNED = pl.DataFrame(schema={"team": pl.String, "backend": pl.String, "bytes": pl.Int64})
 
@@ -95,6 +98,36 @@ def test_racing_refreshers_and_a_reader_that_never_stops(lake):
         values = [answer[each] for answer in answers]
         assert values == sorted(values)
     assert len({number for number, *_ in answers}) > 3
+
+
+PROCESS = """
+import contextlib, sys
+from lake import publish
+from lake.store import Lake, SupersededError
+from tests.integration.test_generations import NOW, stamped
+for ticket in map(int, sys.argv[2:]):
+    with contextlib.suppress(SupersededError):
+        publish.publish_results(Lake(sys.argv[1]), stamped(ticket), NOW)
+"""
+
+
+def test_racing_processes_and_a_reader(lake):
+    """As threads do: no answer mixes two, and the one that started last is what stays."""
+    publish.publish_results(lake, stamped(1), NOW)
+    children = [
+        subprocess.Popen([sys.executable, "-c", PROCESS, lake.root, *tickets], cwd=ROOT)
+        for tickets in (["2", "4", "6", "8"], ["3", "5", "7", "9"])
+    ]
+    answers = []
+    while any(child.poll() is None for child in children):
+        answers.append(seen(lake.root))
+    answers.append(seen(lake.root))
+    assert [child.returncode for child in children] == [0, 0]
+    assert all(shown == {ticket} for _, ticket, shown in answers)
+    for each in (0, 1):
+        values = [answer[each] for answer in answers]
+        assert values == sorted(values)
+    assert answers[-1][1] == 9
 
 
 def test_a_slow_refresh_is_not_published_over_a_newer_one(lake):
