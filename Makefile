@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real test-ui test-ops docs test-scale chaos bench-crawl bench-mount bench-cli bench-api bench-lake bench-ui bench-report lint format dev dash lock clean
+.PHONY: help setup demo test test-real test-ui test-ops docs test-scale chaos bench-crawl bench-mount bench-cli bench-api bench-lake bench-ui bench-report lint format dev dash notebook lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -94,6 +94,10 @@ dev: setup ## the Dagster UI on the demo's (or $$DAGSTER_HOME's) instance
 
 dash: setup ## the dashboard
 	@$(BIN)/warpdrive dashboard
+
+notebook: setup ## run NOTEBOOK=usage_by_team (or another) on $$WARPDRIVE_CONFIG; open what it writes in Jupyter
+	@mkdir -p .artifacts && $(BIN)/jupytext --quiet --to ipynb --output .artifacts/$(or $(NOTEBOOK),usage_by_team).ipynb \
+		notebooks/$(or $(NOTEBOOK),usage_by_team).py && $(BIN)/jupyter-execute --inplace .artifacts/$(or $(NOTEBOOK),usage_by_team).ipynb
 
 lock: ## write both locks anew (UPGRADE=--upgrade for newer versions)
 	@uv=$$(tools/setup uv) && compile() { "$$uv" pip compile --quiet --universal --generate-hashes --python-version 3.11 \
