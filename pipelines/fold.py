@@ -130,7 +130,7 @@ def ledger_moves(lake: Lake) -> tuple[dict[str, int], int]:
     days = lake.scan(LEDGER).group_by(day=landing_day()).agg(
         moves=pl.len(), batch=pl.col("batch").max()
     ).sort("day").collect()  # fmt: skip
-    return dict(days.select("day", "moves").iter_rows()), days["batch"].max() or 0
+    return dict(days.select("day", "moves").iter_rows()), max(days["batch"].to_list(), default=0)
 
 
 def landing_day() -> pl.Expr:
