@@ -2,7 +2,6 @@
 
 import datetime as dt
 import os
-import re
 import threading
 import time
 
@@ -62,7 +61,7 @@ def pages(api, question, between=lambda: None):
         link = answer.headers.get("link")
         cursor = answer.headers.get("x-next-cursor")
         assert (link is None) == (cursor is None)
-        target = re.fullmatch('<(.*)>; rel="next"', link)[1] if link else None
+        target = link and link.removeprefix("<").removesuffix('>; rel="next"')
         assert target is None or target.endswith(f"cursor={cursor}")
         between()
     return found

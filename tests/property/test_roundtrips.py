@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from lake.forecast import extended
 from lake.ids import file_id
-from lake.store import quoted, sql
+from lake.sql import quoted
+from lake.store import sql
 from lake.text import as_csv, render
 from storage.errors import UsageError
 from storage.landing import compress, decompress, parse_name, segment_name
