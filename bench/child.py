@@ -21,8 +21,17 @@ class Cost:
 
     cpu_seconds: float
     wall_seconds: float
-    peak_mb: float
+    kernel_peak_mb: float
+    floor_mb: float
+    """What the starting process held: Linux counts it into the peak of what it starts."""
     stdout: str
+
+    @property
+    def peak_mb(self) -> float:
+        """The most memory it held. Raises RuntimeError where the floor hides it."""
+        if self.kernel_peak_mb <= self.floor_mb + 1:
+            raise RuntimeError(f"the peak hides below the {self.floor_mb:.0f} MB of the starter")
+        return self.kernel_peak_mb
 
 
 def run(command: Sequence[str | Path], *, timeout_seconds: float = 3600.0) -> Cost:
@@ -30,6 +39,7 @@ def run(command: Sequence[str | Path], *, timeout_seconds: float = 3600.0) -> Co
 
     CPU counts the process and the children it waited for; the peak is the process's own.
     """
+    floor_mb = _resident_mb()
     begin = time.perf_counter()
     process = subprocess.Popen(
         [str(part) for part in command],
@@ -57,8 +67,14 @@ def run(command: Sequence[str | Path], *, timeout_seconds: float = 3600.0) -> Co
         usage.ru_utime + usage.ru_stime,
         time.perf_counter() - begin,
         usage.ru_maxrss / 1024,
+        floor_mb,
         out.decode(),
     )
+
+
+def _resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / 1024**2
 
 
 def python(code: str, *args: str | Path) -> list[str]:
