@@ -22,12 +22,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench import child  # noqa: E402
-from bench.report import Row, row, show  # noqa: E402
+from bench.report import Row, rounds, row, show  # noqa: E402
 from tests.servers.ceph import radosgw  # noqa: E402
 from tests.servers.s3 import S3Server  # noqa: E402
 
 OBJECTS = 200_000
-ROUNDS = 5
 BUCKET = "race"
 LIMIT = "the server shares the two cores"
 
@@ -127,7 +126,7 @@ def race(server: S3Server, folder: Path) -> dict[str, list[child.Cost]]:
         "s3fs": (S3FS, reach), "boto3": (BOTO3, reach),
     }  # fmt: skip
     costs: dict[str, list[child.Cost]] = {name: [] for name in cases}
-    for turn in range(ROUNDS + 1):
+    for turn in rounds():
         for name, (code, given) in cases.items():
             place = [str(folder / f"{name}-{turn}")] if name in ("crawl", "list") else []
             cost = child.run(child.python(code, *given, *place))

@@ -13,7 +13,8 @@ import os
 import platform
 import statistics
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ RESULTS = ROOT / ".artifacts" / "bench"
 PAGE = ROOT / "docs" / "performance.md"
 LIBRARIES = ("polars", "deltalake", "pyarrow", "duckdb", "obstore", "pyfuse3", "fastapi", "uvicorn")
 
+LONG_SECONDS = 60.0
 Row = dict[str, Any]
 
 
@@ -43,6 +45,16 @@ def row(name: str, job: str, unit: str, ours: Sequence[float], **more: Any) -> R
         "met": met, "n": len(ours), "spread": [min(ours), max(ours)],
         "limit": None if met is not False else more.get("limit"),
     }  # fmt: skip
+
+
+def rounds(count: int = 0) -> Iterator[int]:
+    """The numbers of the rounds: 0 is the warm-up, then `count` that are counted.
+
+    Without a count five, or three where the warm-up took a minute or more.
+    """
+    began = time.monotonic()
+    yield 0
+    yield from range(1, (count or (5 if time.monotonic() - began < LONG_SECONDS else 3)) + 1)
 
 
 def line(r: Row) -> str:

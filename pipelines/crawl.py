@@ -22,6 +22,7 @@ from typing import Any
 import polars as pl
 
 from lake.lease import held
+from lake.parts import write_part
 from lake.schemas import FILE_CHANGES, FILES, LISTINGS
 from lake.store import Lake
 from pipelines.compare import compared
@@ -363,7 +364,9 @@ def _commit(backend: str, progress: _Progress) -> None:
     files = progress.files.parts() if progress.changes else []
     if changed:
         lake.commit(FILE_CHANGES, changed, apps=[app])
-    lake.append(LISTINGS, pl.DataFrame(progress.rows, schema=LISTINGS.schema), app)
+    rows = pl.DataFrame(progress.rows, schema=LISTINGS.schema)
+    # Written as the others: deltalake's own writer would load its whole engine for a row.
+    lake.commit(LISTINGS, [write_part(lake.root, LISTINGS, rows)], apps=[app])
     if progress.changes:
         lake.commit(FILES, files, apps=[app], replacing={"backend": backend})
         progress.files.settle()

@@ -7,6 +7,7 @@ anybody; what a crash leaves is deleted by the next crawl of the backend.
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,14 +80,12 @@ class Staged:
         return self._seen
 
     def _sorted(self, batches: list[pa.RecordBatch]) -> pl.DataFrame:
-        frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches)))
-        there = [c.name for c in frame.iter_columns() if c.null_count() < frame.height]
+        frame = _frame(in_order(batches))
+        if len(batches) > 1 and not frame["path"].is_sorted():
+            frame = _frame(batches)
         first, self._seen = self._seen, self._seen + frame.height
-        return tidy(
-            frame.select(*dict.fromkeys(["path", "size_bytes", *there]))
-            .with_row_index("seq", first)
-            .with_columns(file_id(pl.lit(self._backend)))
-        )
+        rows = frame.with_row_index("seq", first)
+        return tidy(rows.with_columns(file_id(pl.lit(self._backend))))
 
     def _add(self, frame: pl.DataFrame) -> None:
         self._runs.append(_Run(frame, None, frame["path"].gather_every(BLOCK_ROWS).to_list()))
@@ -118,6 +117,28 @@ class Staged:
 _EMPTY = pl.DataFrame(
     schema={"path": pl.String, "size_bytes": pl.Int64, "etag": pl.String, "file_id": pl.Int64}
 )
+
+
+def _frame(batches: list[pa.RecordBatch]) -> pl.DataFrame:
+    """The rows in those columns that say anything."""
+    table = pa.Table.from_batches(batches)
+    there = [name for name in table.column_names if table[name].null_count < table.num_rows]
+    listed = table.select([*dict.fromkeys(["path", "size_bytes", *there])])
+    return pl.DataFrame(pl.from_arrow(listed, rechunk=True))
+
+
+def in_order(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """Batches by path where none seems to reach into another, as pages of a store do not.
+
+    Of those that are so nothing has to be sorted row by row.
+    """
+    ends = sorted(
+        (rows["path"][0].as_py(), rows["path"][-1].as_py(), place)
+        for place, rows in enumerate(batches)
+        if rows.num_rows
+    )
+    apart = all(one[1] < other[0] for one, other in itertools.pairwise(ends))
+    return [batches[place] for *_, place in ends] if ends and apart else batches
 
 
 def tidy(frame: pl.DataFrame) -> pl.DataFrame:

@@ -46,8 +46,7 @@ def compare(old: pl.DataFrame, now: pl.DataFrame, moment: Moment) -> Compared:
     `old`: rows of FILES; `now`: path, file_id, size_bytes and more of FILES; both sorted by path.
     Rows below an unreadable prefix stay as they were.
     """
-    was = old.select("file_id", "first_seen_at", previous_bytes="size_bytes", previous_etag="etag")
-    live = now.join(was, on="file_id", how="left", maintain_order="left").with_columns(
+    live = _known(old, now).with_columns(
         first_seen_at=pl.col("first_seen_at").fill_null(moment.snapshot_at),
         last_seen_at=pl.lit(moment.snapshot_at, AT),
     )
@@ -62,6 +61,15 @@ def compare(old: pl.DataFrame, now: pl.DataFrame, moment: Moment) -> Compared:
         files = pl.concat([files, stays], how="diagonal_relaxed").sort("path", "file_id")
     removed = gone.clear() if moment.keep_gone else gone
     return Compared(files, _changes(live, removed, moment), gone.select("file_id", "last_seen_at"))
+
+
+def _known(old: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `now` with what the index knows of them."""
+    was = old.select("file_id", "first_seen_at", previous_bytes="size_bytes", previous_etag="etag")
+    if was.height:
+        return now.join(was, on="file_id", how="left", maintain_order="left")
+    unknown = {name: dtype for name, dtype in was.schema.items() if name != "file_id"}
+    return now.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in unknown.items())
 
 
 def below(prefixes: tuple[str, ...]) -> pl.Expr:
@@ -81,13 +89,16 @@ def _changes(live: pl.DataFrame, removed: pl.DataFrame, moment: Moment) -> pl.Da
     differs = new | (pl.col("size_bytes") != pl.col("previous_bytes")) | etag.ne_missing(
         pl.col("previous_etag")
     )  # fmt: skip
-    changed = live.filter(differs).with_columns(
+    mask = live.select(differs).to_series()
+    changed = (live if mask.all() else live.filter(mask)).with_columns(
         change=pl.when(new).then(pl.lit("added")).otherwise(pl.lit("changed"))
     )
     went = removed.with_columns(
         change=pl.lit("removed"), previous_bytes="size_bytes", size_bytes=pl.lit(0, pl.Int64)
     )
-    both = pl.concat([changed, went], how="diagonal_relaxed") if went.height else changed
+    both = changed
+    if went.height:
+        both = pl.concat([changed, went], how="diagonal_relaxed").sort("path", "file_id")
     return whole(
         both.with_columns(
             pl.col("previous_bytes").fill_null(0),
@@ -96,7 +107,7 @@ def _changes(live: pl.DataFrame, removed: pl.DataFrame, moment: Moment) -> pl.Da
         ),
         FILE_CHANGES.schema,
         moment.backend,
-    ).sort("path", "file_id")
+    )
 
 
 def whole(frame: pl.DataFrame, schema: pl.Schema, backend: str) -> pl.DataFrame:

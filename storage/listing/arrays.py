@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import functools
 import itertools
 
 import pyarrow as pa
@@ -40,9 +41,20 @@ def etags(texts: pa.Array) -> pa.Array:
 def rows(columns: dict[str, pa.Array], count: int) -> pa.RecordBatch:
     """A batch of the columns LISTED; those that are not given are null."""
     found = pa.RecordBatch.from_arrays(
-        [columns.get(f.name, pa.nulls(count, f.type)) for f in LISTED], schema=LISTED
+        [columns[f.name] if f.name in columns else _nulls(f.type, count) for f in LISTED],
+        schema=LISTED,
     )
     # The folder marker of the root itself has no path below the root; it comes first.
     if count and found["path"][0].as_py() == "":
         return found.slice(1)
     return found
+
+
+def _nulls(dtype: pa.DataType, count: int) -> pa.Array:
+    """Nulls; all pages of a listing share one array of them."""
+    return _shared_nulls(dtype, 1 << count.bit_length()).slice(0, count)
+
+
+@functools.lru_cache(maxsize=32)
+def _shared_nulls(dtype: pa.DataType, count: int) -> pa.Array:
+    return pa.nulls(count, dtype)

@@ -11,10 +11,9 @@ import html
 import re
 import urllib.request
 from typing import NamedTuple
-from urllib.parse import quote, unquote_to_bytes, urlsplit
+from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -22,19 +21,16 @@ from botocore.awsrequest import AWSRequest
 from storage.config import Backend
 from storage.credentials import s3_keys
 from storage.errors import BackendError
-from storage.listing.arrays import etags, paths, rows, strings
-from storage.listing.arrow import texts
+from storage.listing.arrays import etags, paths, rows
+from storage.listing.arrow import call, texts
 from storage.listing.fetch import TIMEOUT_SECONDS, Fetcher, RefusedError, Reply
 from storage.listing.ranges import Page, raw
+from storage.listing.s3page import Objects, decoded
 from storage.options import s3_endpoint, s3_place
 
 PAGE_KEYS = 1000
 _END = b"</ListBucketResult>"
 _ERROR = re.compile(rb"<(Code|Message)>([^<]*)<")
-_FIELDS = {
-    name: re.compile(rb"<%s>([^<]*)</" % name)
-    for name in (b"Key", b"LastModified", b"ETag", b"Size", b"StorageClass", b"DisplayName", b"ID")
-}
 _FOLDER = re.compile(rb"<CommonPrefixes><Prefix>([^<]*)</Prefix>")
 
 
@@ -68,25 +64,26 @@ class S3Store:
         """A thousand keys. The marker is not used: `start-after` does the same."""
         del marker
         body = self._ask(after, {"fetch-owner": "true"} if self._owner else {})
-        keys = _keys(body)
+        objects = Objects(body)
+        keys = objects.keys()
         more = b"<IsTruncated>true" in body and bool(keys)
-        return Page(keys, lambda first, end: self._rows(body, keys, first, end), more)
+        return Page(keys, lambda first, end: self._rows(objects, keys, first, end), more)
 
     def folders(self, level: str, after: str) -> list[bytes]:
         """The common prefixes of a level after a key."""
         body = self._ask(after, {"delimiter": "/", "prefix": level})
-        return _decoded(body, _FOLDER.findall(body))
+        return decoded(body, _FOLDER.findall(body))
 
     def first(self, after: str) -> bytes | None:
         """The first key after `after`."""
-        keys = _keys(self._ask(after, {"max-keys": "1"}))
+        keys = Objects(self._ask(after, {"max-keys": "1"})).keys()
         return keys[0] if keys else None
 
     def look(self, key: str) -> pa.RecordBatch:
         """The object of that very key, one row or none: of keys that begin with it, the first."""
-        body = self._ask("", {"prefix": self.prefix + key, "max-keys": "1"})
-        keys = _keys(body)
-        return self._rows(body, keys, 0, int(keys == [raw(self.prefix + key)]))
+        objects = Objects(self._ask("", {"prefix": self.prefix + key, "max-keys": "1"}))
+        keys = objects.keys()
+        return self._rows(objects, keys, 0, int(keys == [raw(self.prefix + key)]))
 
     def _ask(self, after: str, more: dict[str, str]) -> bytes:
         query = {
@@ -124,11 +121,11 @@ class S3Store:
         S3SigV4Auth(signer, "s3", self._region).add_auth(request)
         return dict(request.headers.items())
 
-    def _rows(self, body: bytes, keys: list[bytes], first: int, end: int) -> pa.RecordBatch:
-        start, count = len(raw(self.prefix)), body.count(b"<Contents>")
+    def _rows(self, objects: Objects, keys: list[bytes], first: int, end: int) -> pa.RecordBatch:
+        start = len(raw(self.prefix))
 
         def field(name: bytes) -> pa.Array:
-            return _texts(body, name, count).slice(first, end - first)
+            return objects.texts(name).slice(first, end - first)
 
         found = {
             "path": paths([key[start:] for key in keys[first:end]]),
@@ -138,9 +135,9 @@ class S3Store:
             "tier": field(b"StorageClass"),
         }
         if self._owner:
-            name, number = field(b"DisplayName"), field(b"ID")
-            unnamed = pc.fill_null(pc.call_function("equal", [name, ""]), fill_value=True)
-            found["owner"] = pc.call_function("if_else", [unnamed, number, name])
+            name, number = _plain(field(b"DisplayName")), field(b"ID")
+            named = call("if_else", call("binary_length", name).cast(pa.bool_()), name, number)
+            found["owner"] = call("coalesce", named, number)
         return rows(found, end - first)
 
 
@@ -164,28 +161,5 @@ def _why(reply: Reply) -> str:
     return ", ".join([reply.reason, *said[:2]]).rstrip(".")
 
 
-def _keys(body: bytes) -> list[bytes]:
-    return _decoded(body, _FIELDS[b"Key"].findall(body))
-
-
-def _decoded(body: bytes, texts: list[bytes]) -> list[bytes]:
-    """The keys of a page as they are: decoded all at once unless one has a new line."""
-    if not texts:
-        return []
-    if b"<EncodingType>url" not in body:
-        return [html.unescape(each.decode()).encode() for each in texts]
-    joined = b"\n".join(texts).replace(b"%2F", b"/").replace(b"+", b" ")
-    if b"&" in joined:  # an & of a key comes as %26, but Ceph escapes ' for XML only
-        joined = html.unescape(joined.decode()).encode()
-    if b"%0A" in joined:
-        return [unquote_to_bytes(each) for each in joined.split(b"\n")]
-    return (unquote_to_bytes(joined) if b"%" in joined else joined).split(b"\n")
-
-
-def _texts(body: bytes, field: bytes, count: int) -> pa.Array:
-    """A field of every object of a page; null where an object has none."""
-    found = _FIELDS[field].findall(body)
-    if len(found) == count:
-        return strings(found)
-    each = map(_FIELDS[field].search, body.split(b"<Contents>")[1:])
-    return texts([m and m[1].decode() for m in each])
+def _plain(values: pa.Array) -> pa.Array:
+    return texts([value and html.unescape(value) for value in values.to_pylist()])

@@ -3,7 +3,10 @@
 import datetime as dt
 import io
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -18,6 +21,7 @@ from tests.hostile import taken_by
 from tests.servers import AzureServer
 
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+ROOT = Path(__file__).parents[2]
 
 
 def backend_of(tmp_path, text):
@@ -218,3 +222,27 @@ def test_a_refusal_says_why_in_one_line(ceph_server, tmp_path, change, says):
         table_of(list_objects(backend_of(tmp_path, text), NOW))
     assert "\n" not in str(error.value)
     assert len(ceph_server.keys(bucket)) == 0
+
+
+def test_a_crawl_loads_no_library_that_it_does_not_need(moto_server, tmp_path):
+    """Each of these costs as much CPU as listing tens of thousands of objects, or more."""
+    bucket = moto_server.bucket({f"dir/{n:04}": b"x" for n in range(1100)})
+    config = tmp_path / "one.yaml"
+    config.write_text(f"backends:\n  - {moto_server.backend(bucket)}\n")
+    code = """
+import datetime as dt, sys
+from lake.store import Lake
+from pipelines.crawl import CrawlOptions, crawl
+from storage.config import load_config
+backend = load_config(sys.argv[1]).backends[0]
+found = crawl(Lake(sys.argv[2]), backend, CrawlOptions(dt.datetime.now(dt.UTC)))
+heavy = {"pandas", "scipy", "fsspec", "boto3", "azure", "dagster", "duckdb", "pyarrow.parquet",
+         "pyarrow.dataset", "pyarrow.csv", "asyncio"}
+print(found.state, found.files, *sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(config), str(tmp_path / "lake")],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["complete", "1100"]

@@ -1,14 +1,18 @@
 """How a listing and the index are cut into ranges, and what a crawl does not load."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import staging
 from pipelines.staging import cuts, ranges
+from storage.listing.columns import batch
 
 ROOT = Path(__file__).parents[2]
 PATHS = st.lists(st.text("abc", min_size=1, max_size=5), unique=True, min_size=1, max_size=60)
@@ -70,3 +74,24 @@ print(found.to_pylist()[0]["etag"], found.num_rows, other["path"], other["size_b
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:2] == ["x", "1"]
+
+
+def listed(*pages):
+    """Batches of paths; sizes count the rows."""
+    size = itertools.count()
+    return [batch({"path": list(p), "size_bytes": [next(size) for _ in p]}, len(p)) for p in pages]
+
+
+def test_pages_that_come_in_any_order_are_not_sorted_row_by_row(tmp_path, monkeypatch):
+    """Pages of eight listers: each is in order, and none reaches into another."""
+    monkeypatch.setattr(pl.DataFrame, "sort", None)
+    staged = staging.Staged("b", listed("ef", "ab", "", "cd"), tmp_path)
+    assert staged.between(None, None)["path"].to_list() == list("abcdef")
+
+
+@pytest.mark.parametrize("pages", [("cad", "ab"), ("ab", "bc"), ("ad", "bc"), ("ba", "dc")])
+def test_of_a_path_that_is_listed_twice_the_last_row_counts(tmp_path, pages):
+    """Also where pages seem to be in order and are not."""
+    staged = staging.Staged("b", listed(*pages), tmp_path)
+    last = {path: n for n, path in enumerate("".join(pages))}
+    assert staged.between(None, None).select("path", "size_bytes").rows() == sorted(last.items())
