@@ -7,7 +7,6 @@ import functools
 import itertools
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from storage.listing.columns import LISTED
 from storage.paths import path_text
@@ -27,12 +26,15 @@ def paths(keys: list[bytes]) -> pa.Array:
         names.validate(full=True)
     except pa.ArrowInvalid:  # some server has a key that is not UTF-8
         return strings([path_text(key).encode() for key in keys])
-    doubled = pc.ReplaceSubstringOptions(pattern="\\", replacement="\\\\")
-    return pc.call_function("replace_substring", [names], doubled)
+    if not any(b"\\" in key for key in keys):
+        return names
+    return strings([key.replace(b"\\", b"\\\\") for key in keys])
 
 
 def etags(texts: pa.Array) -> pa.Array:
     """Without quotes, escaped or not."""
+    import pyarrow.compute as pc  # an import that a listing of S3 does without
+
     escaped = pc.ReplaceSubstringOptions(pattern="&quot;", replacement="")
     plain = pc.call_function("replace_substring", [texts], escaped)
     return pc.call_function("utf8_trim", [plain], pc.TrimOptions(characters='"'))

@@ -21,7 +21,7 @@ from botocore.awsrequest import AWSRequest
 from storage.config import Backend
 from storage.credentials import s3_keys
 from storage.errors import BackendError
-from storage.listing.arrays import etags, paths, rows
+from storage.listing.arrays import paths, rows
 from storage.listing.arrow import call, texts
 from storage.listing.fetch import TIMEOUT_SECONDS, Fetcher, RefusedError, Reply
 from storage.listing.ranges import Page, raw
@@ -129,9 +129,9 @@ class S3Store:
 
         found = {
             "path": paths([key[start:] for key in keys[first:end]]),
-            "size_bytes": field(b"Size").cast(pa.int64()),
-            "etag": etags(field(b"ETag")),
-            "modified_at": field(b"LastModified").cast(pa.timestamp("us", "UTC")),
+            "size_bytes": objects.sizes().slice(first, end - first),
+            "etag": objects.etags().slice(first, end - first),
+            "modified_at": objects.modified().slice(first, end - first),
             "tier": field(b"StorageClass"),
         }
         if self._owner:

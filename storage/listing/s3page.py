@@ -14,13 +14,14 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 import pyarrow as pa
 
-from storage.listing.arrays import strings
-from storage.listing.arrow import Numbers, texts
+from storage.listing.arrays import etags, strings
+from storage.listing.arrow import Numbers, integers, texts
 
 FIELDS = (b"Key", b"LastModified", b"ETag", b"Size", b"StorageClass", b"DisplayName", b"ID")
 _PATTERNS = {name: re.compile(rb"<%s>([^<]*)</" % name) for name in FIELDS}
 _FIRST, _LAST = b"<Contents>", b"</Contents>"
 _OPEN, _CLOSE = b"<>"
+_INSTANT = pa.timestamp("us", "UTC")
 
 
 class Objects:
@@ -83,9 +84,47 @@ class Objects:
     def texts(self, field: bytes) -> pa.Array:
         """One field; null where an object has none."""
         found = self._places(field)
+        return self._searched(field) if found is None else self._array(*found)
+
+    def etags(self) -> pa.Array:
+        """Etags without their quotes, which are escaped or not."""
+        found = self._places(b"ETag")
+        if found is not None:
+            begins, ends = found
+            for mark in (b"&quot;", b'"'):
+                inner = begins + len(mark), ends - len(mark)
+                if (inner[0] <= inner[1]).all() and self._all(begins, mark, inner[1]):
+                    return self._array(*inner)
+        return etags(self.texts(b"ETag"))
+
+    def sizes(self) -> pa.Array:
+        """Int64."""
+        found = self._places(b"Size")
         if found is None:
-            return self._searched(field)
-        begins, ends = found
+            return self._searched(b"Size").cast(pa.int64())
+        each = self._between(found[0], found[1] + 1)[:-1].tobytes().split(b"<")
+        return integers(np.array([*map(int, each)], np.int64))
+
+    def modified(self) -> pa.Array:
+        """Instants, in UTC microseconds."""
+        found = self._places(b"LastModified")
+        if found is not None:
+            begins, ends = found
+            length = int(ends[0] - begins[0]) - 1
+            alike = length > 0 and bool((ends - begins == length + 1).all())
+            if alike and (self._bytes[ends - 1] == ord("Z")).all():
+                each = self._between(begins, ends - 1).view(f"S{length}")
+                whole = integers(each.astype("datetime64[us]").view(np.int64)).buffers()
+                return pa.Array.from_buffers(_INSTANT, len(begins), whole)
+        return self.texts(b"LastModified").cast(_INSTANT)
+
+    def _all(self, begins: Numbers, mark: bytes, others: Numbers) -> bool:
+        """Whether all of these places have a mark."""
+        wanted = np.frombuffer(mark, np.uint8)
+        rows = (self._between(at, at + len(mark)).reshape(-1, len(mark)) for at in (begins, others))
+        return all(bool((found == wanted).all()) for found in rows)
+
+    def _array(self, begins: Numbers, ends: Numbers) -> pa.Array:
         offsets = np.zeros(len(begins) + 1, np.int32)
         np.cumsum(ends - begins, out=offsets[1:])
         buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self._between(begins, ends))]

@@ -1,5 +1,6 @@
 """A page of ListObjectsV2 as columns: the same as an XML parser finds, whatever the objects say."""
 
+import datetime as dt
 from urllib.parse import quote, unquote_to_bytes
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -51,6 +52,34 @@ def test_a_page_is_what_an_xml_parser_finds(objects, order, owner, url, gap):
         # Texts stay as they are written: only quotes of an etag matter, and those are cut off.
         texts = [None if text is None else escape(text) for text in expected]
         assert found.texts(field.encode()).to_pylist() == texts
+
+
+AT = st.builds(
+    "2026-{:02}-1{}T0{}:59:00{}Z".format,
+    st.integers(1, 12), st.integers(0, 9), st.integers(0, 9), st.sampled_from(["", ".000", ".120"]),
+)  # fmt: skip
+QUOTE = st.sampled_from(['"', "&quot;", ""])
+ETAG = st.builds("{0}{1}{0}".format, QUOTE, st.text("af0-", max_size=4))
+TYPED = st.lists(st.tuples(AT, ETAG, st.integers(0, 1 << 50)), min_size=1, max_size=5)
+
+
+@given(rows=TYPED, alike=st.booleans(), order=st.permutations(["Key", *FIELDS]))
+def test_sizes_instants_and_etags_are_typed(rows, alike, order):
+    """Whether all rows are written in one way or not."""
+    if alike:
+        rows = [(rows[0][0], rows[0][1], size) for _, _, size in rows]
+    told = (
+        {"Key": "k", "LastModified": at, "ETag": etag, "Size": str(size), "StorageClass": "S"}
+        for at, etag, size in rows
+    )
+    entries = "".join(
+        f"<Contents>{''.join(f'<{f}>{row[f]}</{f}>' for f in order)}</Contents>" for row in told
+    )
+    found = Objects(f"<ListBucketResult>{entries}</ListBucketResult>".encode())
+    assert found.sizes().to_pylist() == [size for _, _, size in rows]
+    assert found.modified().to_pylist() == [dt.datetime.fromisoformat(at) for at, _, _ in rows]
+    expected = [etag.replace("&quot;", "").strip('"') for _, etag, _ in rows]
+    assert found.etags().to_pylist() == expected
 
 
 @pytest.mark.parametrize(
