@@ -26,7 +26,7 @@ def paths(keys: list[bytes]) -> pa.Array:
         names.validate(full=True)
     except pa.ArrowInvalid:  # some server has a key that is not UTF-8
         return strings([path_text(key).encode() for key in keys])
-    if not any(b"\\" in key for key in keys):
+    if b"\\" not in names.buffers()[2].to_pybytes():
         return names
     return strings([key.replace(b"\\", b"\\\\") for key in keys])
 

@@ -38,7 +38,7 @@ def texts(values: Sequence[str | None]) -> pa.Array:
     """A few texts as Arrow."""
     raw = [b"" if value is None else value.encode() for value in values]
     offsets = np.concatenate(([0], np.cumsum([len(item) for item in raw]))).astype(np.int32)
-    there = np.packbits([value is not None for value in values], bitorder="little")
+    there = np.packbits(np.array([v is not None for v in values], np.bool_), bitorder="little")
     buffers = [pa.py_buffer(there), pa.py_buffer(offsets), pa.py_buffer(b"".join(raw))]
     return pa.Array.from_buffers(pa.string(), len(raw), buffers)
 
@@ -47,6 +47,6 @@ def instants(values: Sequence[dt.datetime | None]) -> pa.Array:
     """Instants as Arrow, in UTC microseconds."""
     epoch, one = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
     whole = np.array([0 if at is None else (at - epoch) // one for at in values], np.int64)
-    there = np.packbits([at is not None for at in values], bitorder="little")
+    there = np.packbits(np.array([at is not None for at in values], np.bool_), bitorder="little")
     buffers = [pa.py_buffer(there), pa.py_buffer(whole)]
     return pa.Array.from_buffers(pa.timestamp("us", "UTC"), len(whole), buffers)

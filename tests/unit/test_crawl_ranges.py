@@ -1,5 +1,6 @@
 """How a listing and the index are cut into ranges, and what a crawl does not load."""
 
+import datetime as dt
 import itertools
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines import staging
 from pipelines.staging import cuts, ranges
+from storage.listing.arrow import instants, texts
 from storage.listing.columns import batch
 
 ROOT = Path(__file__).parents[2]
@@ -95,3 +97,12 @@ def test_of_a_path_that_is_listed_twice_the_last_row_counts(tmp_path, pages):
     staged = staging.Staged("b", listed(*pages), tmp_path)
     last = {path: n for n, path in enumerate("".join(pages))}
     assert staged.between(None, None).select("path", "size_bytes").rows() == sorted(last.items())
+
+
+def test_plain_values_are_arrow_none_and_nulls_included():
+    """An empty container is a page of no values."""
+    at = dt.datetime(2026, 10, 1, 12, tzinfo=dt.UTC)
+    for values in ([], [None], ["é", None, ""]):
+        assert texts(values).to_pylist() == values
+    for values in ([], [None], [at, None]):
+        assert instants(values).to_pylist() == values

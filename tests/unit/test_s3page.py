@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.listing.s3page import Objects, decoded
@@ -33,6 +33,7 @@ def page(objects, order, *, owner, url, gap=""):
     return f"<ListBucketResult><Name>b</Name>{told}{gap.join(entries)}</ListBucketResult>".encode()
 
 
+@settings(deadline=None)
 @given(
     objects=OBJECTS,
     order=st.lists(st.permutations(["Key", *FIELDS]), min_size=1, max_size=2),
@@ -63,6 +64,7 @@ ETAG = st.builds("{0}{1}{0}".format, QUOTE, st.text("af0-", max_size=4))
 TYPED = st.lists(st.tuples(AT, ETAG, st.integers(0, 1 << 50)), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(rows=TYPED, alike=st.booleans(), order=st.permutations(["Key", *FIELDS]))
 def test_sizes_instants_and_etags_are_typed(rows, alike, order):
     """Whether all rows are written in one way or not."""
