@@ -1,10 +1,16 @@
-"""Request bodies: read up to a limit, unpacked up to the same limit, never slower than a bound."""
+"""Request bodies: read up to a limit, unpacked up to the same limit, never slower than a bound.
+
+A large one waits in a temporary file until it is whole, and only then for its turn in memory: who
+sends slowly holds up nobody.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import zstandard
@@ -18,58 +24,90 @@ GRACE_SECONDS = 30.0
 _STEP_BYTES = 4096
 LARGE_BYTES = 1024**2
 LARGE_AT_ONCE = 2
-"""So many bodies over LARGE_BYTES are read and landed at once; others wait, unread."""
+"""So many bodies over LARGE_BYTES are in memory and landed at once; others wait on disk."""
 TURN_SECONDS = 60.0
 SMALL_BYTES = 256 * 1024**2
 """What all smaller ones may hold together."""
+SPOOLED_BYTES = 4 * 1024**3
+"""What all larger ones may take on disk together."""
 Receive = Callable[[], Any]
 
 
 async def read_body(scope: Any, receive: Receive, limit: int) -> bytes:
     """The whole body, unpacked. Raises ApiError 413 over `limit`, 408 when it comes too slowly.
 
-    What is declared too large is refused before a byte of it is read. A large body waits for its
-    turn unread; raises ApiError 503 where that does not come (`Room`).
+    What is declared too large is refused before a byte of it is read. A large body that is whole
+    waits for its turn; raises ApiError 503 where that does not come, or no room is left (`Room`).
     """
     held: Held = scope["warpdrive.held"]
-    unpack = await _begun(scope, held, limit)
-    chunks: list[bytes] = []
-    size = packed = 0
-    clock = asyncio.get_running_loop().time
-    waited = 0.0
-    while True:
+    unpack = _begun(scope, held, limit)
+    parts, size, last = _Parts(receive), 0, False
+    with _disk_told(), tempfile.SpooledTemporaryFile(max_size=LARGE_BYTES) as kept:
+        while not last:
+            part, last = await parts.next()
+            for chunk in unpack(part, last):
+                size += len(chunk)
+                if size > limit:
+                    raise too_large(limit)
+                held.grow(size)
+                if size > LARGE_BYTES:
+                    await asyncio.to_thread(kept.write, chunk)
+                else:
+                    kept.write(chunk)
+        kept.seek(0)
+        if size <= LARGE_BYTES:
+            return kept.read()
+        await held.turn()
+        return await asyncio.to_thread(kept.read)
+
+
+class _Parts:
+    """The pieces of a body as they come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._bytes, self._waited = 0, 0.0
+
+    async def next(self) -> tuple[bytes, bool]:
+        """The next piece, and whether it is the last. Raises ApiError 408."""
+        clock = asyncio.get_running_loop().time
         begun = clock()
-        message = await _next(receive)
-        waited += clock() - begun
+        message = await _next(self._receive)
+        self._waited += clock() - begun
         part = message.get("body", b"")
-        packed += len(part)
-        if waited > GRACE_SECONDS + packed / SLOWEST_BYTES_A_SECOND:
+        self._bytes += len(part)
+        if self._waited > GRACE_SECONDS + self._bytes / SLOWEST_BYTES_A_SECOND:
             raise ApiError(408, "the body came too slowly.", headers={"Connection": "close"})
-        more = message.get("more_body", False)
-        for chunk in unpack(part, not more):
-            size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
-            await held.grow(size)
-            chunks.append(chunk)
-        if not more:
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return part, not message.get("more_body", False)
 
 
-async def _begun(scope: Any, held: Held, limit: int) -> Callable[[bytes, bool], Any]:
-    """What unpacks the body whose headers these are; what they tell is refused or waited for."""
+@contextmanager
+def _disk_told() -> Iterator[None]:
+    """What the server's disk refuses is told to the sender."""
+    try:
+        yield
+    except OSError as error:
+        raise ApiError(
+            503, f"no room for the body on the server's disk: {error.strerror}.",
+            hint="Send it in parts, or again later.",
+            headers={"Retry-After": "60", "Connection": "close"},
+        ) from None  # fmt: skip
+
+
+def _begun(scope: Any, held: Held, limit: int) -> Callable[[bytes, bool], Any]:
+    """What unpacks the body whose headers these are; what they tell is refused already."""
     headers = dict(scope["headers"])
     declared = headers.get(b"content-length", b"")
     if declared.isdigit():
         if int(declared) > limit:
             raise too_large(limit)
-        await held.grow(int(declared))
+        held.grow(min(int(declared), LARGE_BYTES))  # the rest once it is there
     encoding = headers.get(b"content-encoding", b"").decode("latin-1").strip().lower()
     return _unpacker(encoding, limit)
 
 
 class Room:
-    """Memory for bodies: a few large ones at once, and so many bytes of small ones.
+    """Room for bodies: a few large ones in memory, and so many bytes of small ones and on disk.
 
     Without it, as many bodies of the greatest size as there are connections were held at once.
     """
@@ -77,6 +115,7 @@ class Room:
     def __init__(self) -> None:
         self.large = asyncio.Semaphore(LARGE_AT_ONCE)
         self.small_bytes = 0
+        self.spooled_bytes = 0
 
     def holder(self) -> Held:
         """What one request holds; nothing yet."""
@@ -88,22 +127,29 @@ class Held:
 
     def __init__(self, room: Room) -> None:
         self._room = room
-        self._bytes = 0
+        self._small = self._spooled = 0
         self._large = False
 
-    async def grow(self, size: int) -> None:
-        """Hold `size` bytes. Raises ApiError 503 where there is no room for them."""
-        if self._large or size <= self._bytes:
+    def grow(self, size: int) -> None:
+        """Hold `size` bytes: in memory, or on disk once they are many. Raises ApiError 503."""
+        if size <= max(self._small, self._spooled):
             return
         if size > LARGE_BYTES:
-            await self._wait()
-            return
-        if self._room.small_bytes + size - self._bytes > SMALL_BYTES:
-            raise crowded()
-        self._room.small_bytes += size - self._bytes
-        self._bytes = size
+            self._hold(0, size)
+        else:
+            self._hold(size, 0)
 
-    async def _wait(self) -> None:
+    def _hold(self, small: int, spooled: int) -> None:
+        room = self._room
+        in_memory = room.small_bytes + small - self._small
+        on_disk = room.spooled_bytes + spooled - self._spooled
+        if (small and in_memory > SMALL_BYTES) or (spooled and on_disk > SPOOLED_BYTES):
+            raise crowded()
+        room.small_bytes, room.spooled_bytes = in_memory, on_disk
+        self._small, self._spooled = small, spooled
+
+    async def turn(self) -> None:
+        """Wait until there is memory for a large body. Raises ApiError 503."""
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await self._room.large.acquire()
@@ -113,8 +159,7 @@ class Held:
 
     def release(self) -> None:
         """Hold nothing any more."""
-        self._room.small_bytes -= self._bytes
-        self._bytes = 0
+        self._hold(0, 0)
         if self._large:
             self._large = False
             self._room.large.release()

@@ -1,6 +1,7 @@
 """Clients that never get to the point are given up; the others do not notice."""
 
 import asyncio
+import gzip
 import json
 import socket
 import threading
@@ -94,33 +95,72 @@ def peak_mb(pid):
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
-def test_large_bodies_take_turns_and_small_ones_do_not_wait(home, monkeypatch):
-    """Two that never end hold the others up for a bounded time, and nobody small at all."""
+def test_a_large_body_that_comes_slowly_holds_nobody_up(home, monkeypatch):
+    """More of them than have their turn at once: large and small ones land meanwhile."""
     monkeypatch.setattr(body, "TURN_SECONDS", 0.2)
-    monkeypatch.setattr(body, "CHUNK_SECONDS", 2.0)
+    monkeypatch.setattr(body, "CHUNK_SECONDS", 6.0)
     large, count = batch(2)
     with InProcess({"": home.config}) as api:
-        answers = []
+        answers, room = [], api.app._state.room
         stuck = [
             threading.Thread(target=lambda: answers.append(
                 api.ask("POST", "ingest", chunks=[large[:-1], None]).status
             ))
-            for _ in range(body.LARGE_AT_ONCE)
+            for _ in range(body.LARGE_AT_ONCE + 1)
         ]  # fmt: skip
         for thread in stuck:
             thread.start()
-        while api.app._state.room.large._value:
+        while room.spooled_bytes < len(stuck) * (len(large) - 1):
             time.sleep(0.01)
+        assert api.post("ingest", large).json["accepted"] == count
+        half = len(large) // 2
+        slices = [large[:10], large[10:half], large[half:]]
+        assert api.ask("POST", "ingest", chunks=slices).json["accepted"] == count
+        packed = gzip.compress(large)
+        told = api.post("ingest", packed, {"Content-Encoding": "gzip"})
+        assert told.json["accepted"] == count
+        assert api.post("ingest", [EVENT]).json["accepted"] == 1
+        assert not answers
+        for thread in stuck:
+            thread.join()
+        assert answers == [408] * len(stuck)
+        assert (room.large._value, room.spooled_bytes, room.small_bytes) == (
+            body.LARGE_AT_ONCE, 0, 0,
+        )  # fmt: skip
+
+
+def test_large_bodies_that_are_whole_take_turns_and_small_ones_do_not_wait(home, monkeypatch):
+    """Whoever gets none is told to come again, and holds nothing."""
+    monkeypatch.setattr(body, "TURN_SECONDS", 0.2)
+    large, count = batch(2)
+    with InProcess({"": home.config}) as api:
+        room = api.app._state.room
+        for _ in range(body.LARGE_AT_ONCE):
+            api._submit(room.large.acquire()).result()
         refused = api.post("ingest", large)
         assert (refused.status, refused.headers["retry-after"]) == (503, "5")
         assert refused.error["message"] == "too many bodies at once."
-        assert api.ask("POST", "ingest", chunks=[large[:10], large[10:]]).status == 503
         assert api.post("ingest", [EVENT]).json["accepted"] == 1
-        for thread in stuck:
-            thread.join()
-        assert answers == [408] * body.LARGE_AT_ONCE
+        room.large.release()
         assert api.post("ingest", large).json["accepted"] == count
-        assert api.app._state.room.large._value == body.LARGE_AT_ONCE
+        assert (room.large._value, room.spooled_bytes) == (1, 0)
+
+
+def test_large_bodies_have_so_much_disk_together(home, monkeypatch):
+    """Beyond it, and where the disk is full, a sender is told to come again."""
+    large, count = batch(2)
+    with InProcess({"": home.config}) as api:
+        with monkeypatch.context() as patch:
+            patch.setattr(body, "SPOOLED_BYTES", len(large) - 1)
+            refused = api.post("ingest", large)
+            assert (refused.status, refused.error["message"]) == (503, "too many bodies at once.")
+        with monkeypatch.context() as patch:
+            patch.setattr(body.tempfile, "tempdir", "/dev/null")
+            refused = api.post("ingest", large)
+            assert refused.status == 503
+            assert "disk: Not a directory" in refused.error["message"]
+        assert api.post("ingest", large).json["accepted"] == count
+        assert api.app._state.room.spooled_bytes == 0
 
 
 def test_small_bodies_have_so_much_room_together(home, monkeypatch):
