@@ -30,29 +30,43 @@ from lake.read import ATTRIBUTIONS, GROUPS, STALE_DAYS, STALE_LIMIT, Reader
 from lake.text import render
 
 Rows = list[dict[str, Any]]
+Answer = tuple[bytes, dict[str, str]]
 
 
 async def _rows(
-    asked: Asked, report: str, question: Callable[[Any], Rows], *, heavy: bool = False,
-    headers: Callable[[Any, Rows], dict[str, str]] | None = None,
-) -> Response:  # fmt: skip
+    asked: Asked, report: str, question: Callable[[Any], Rows], *, heavy: bool = False
+) -> Response:
     """Answer with rows of the caller's; from memory where asked since the last refresh.
 
     `question` is put to `lake.read.Reader`, or to one narrowed to the caller's teams.
     """
+
+    def made(reader: Any) -> Answer:
+        found = question(reader)
+        _check_count(len(found))
+        return render(report, found, "json").encode(), {}
+
+    return await _answered(asked, report, made, heavy=heavy)
+
+
+def _check_count(rows: int) -> None:
+    if rows > MAX_ROWS:
+        raise ApiError(400, f"the answer has more than {MAX_ROWS} rows.",
+                       hint="Ask for less with `limit`.", param="limit")  # fmt: skip
+
+
+async def _answered(
+    asked: Asked, report: str, made: Callable[[Any], Answer], *, heavy: bool
+) -> Response:
+    """Answer with the body and headers that `made` makes of the reader, or made before."""
     site, as_of = asked.site, asked.params.get("as_of")
     key = (report, asked.caller.teams, *(f"{k}={v}" for k, v in asked.params.items()))
     kept = site.recall(key)
     if kept is None:
         since = site.seen
 
-        def work(whole: Reader) -> tuple[bytes, dict[str, str]]:
-            reader = scope.narrowed(whole, asked.caller, site.config.lake.root)
-            found = question(reader)
-            if len(found) > MAX_ROWS:
-                raise ApiError(400, f"the answer has more than {MAX_ROWS} rows.",
-                               hint="Ask for less with `limit`.", param="limit")  # fmt: skip
-            return render(report, found, "json").encode(), headers(reader, found) if headers else {}
+        def work(whole: Reader) -> Answer:
+            return made(scope.narrowed(whole, asked.caller, site.config.lake.root))
 
         # Engines are loaded for single teams: never where probes wait.
         slow = heavy or as_of is not None or asked.caller.teams is not None
@@ -87,21 +101,34 @@ async def stale(asked: Asked) -> Response:
     # One row more than a page may have: whoever asked for all learns that it is too much.
     most = asked["limit"] or MAX_ROWS + 1
 
-    def headers(reader: Any, rows: Rows) -> dict[str, str]:
+    def headers(reader: Any, count: int, last: Any) -> dict[str, str]:
         found = {}
-        if rows and len(rows) == asked["limit"]:
-            found["X-Next-Cursor"] = end = cursor.cursor(rows[-1])
+        if count and count == asked["limit"]:
+            found["X-Next-Cursor"] = end = cursor.cursor(last)
             query = urlencode({**_given(asked), "cursor": end})
             found["Link"] = f'</api/v1/stale?{query}>; rel="next"'
         if asked["total"] == "true":
             found["X-Total-Count"] = str(reader.stale_total(**which)["files"])
         return found
 
-    return await _rows(
-        asked, "stale",
-        lambda reader: reader.stale(**which, limit=most, after=asked["cursor"]),
-        heavy=True, headers=headers,
-    )  # fmt: skip
+    def made(reader: Any) -> Answer:
+        body, count, last = _stale_page(reader, limit=most, after=asked["cursor"], **which)
+        return body, headers(reader, count, last)
+
+    return await _answered(asked, "stale", made, heavy=True)
+
+
+def _stale_page(reader: Any, **how: Any) -> tuple[bytes, int, Any]:
+    """The body, how many rows it has, and the last of them."""
+    frame = reader.stale_frame(**how) if isinstance(reader, Reader) else None
+    if frame is None:
+        rows = reader.stale(**how)
+        _check_count(len(rows))
+        return render("stale", rows, "json").encode(), len(rows), rows[-1] if rows else None
+    from lake.stalebody import body
+
+    _check_count(frame.height)
+    return body(frame), frame.height, frame.row(-1, named=True) if frame.height else None
 
 
 def _given(asked: Asked) -> dict[str, str]:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,6 +24,8 @@ STOP_SECONDS = 3
 LAST_SECONDS = 4.5
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
+SWITCH_SECONDS = 0.001
+"""The loop waits so long for a thread that computes, rather than five times as long."""
 log = logging.getLogger("warpdrive.api")
 
 
@@ -86,6 +89,7 @@ def run(
         timeout_graceful_shutdown=STOP_SECONDS, proxy_headers=False,
     )  # fmt: skip
     server = _Server(settings, ready, done)
+    sys.setswitchinterval(SWITCH_SECONDS)
     with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[sock]))
     if not server.started:

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 
 from lake import control, publish, results, world
+from lake.coverage import covered
 from lake.cursor import Key
 from lake.largest import behind, page
 from lake.metrics import diff
-from lake.metrics.access import coverage
-from lake.metrics.ledger import broken_hours, by_node_and_hour
+from lake.metrics.ledger import by_node_and_hour
 from lake.metrics.ownership import below, prefix_rules
 from lake.metrics.span import AGES
 from lake.metrics.usage import prefix
@@ -37,6 +37,7 @@ class Ask:
         self._read = self._lake.at(versions) if versions else self._lake
         self._policy = world.policy(config)
         self._as_of = as_of
+        self._versions = versions
         self._index_version = versions.get(STALE_INDEX.name)
 
     @cached_property
@@ -53,6 +54,12 @@ class Ask:
         self, days: int, min_size: int, backend: str, limit: int, after: Key | None = None
     ) -> list[Row]:
         """Rows of stale_index with `coverage`, not touched for `days`; behind the key `after`."""
+        return rows(self.stale_frame(days, min_size, backend, limit, after))
+
+    def stale_frame(
+        self, days: int, min_size: int, backend: str, limit: int, after: Key | None = None
+    ) -> pl.DataFrame:
+        """The same, as a frame."""
         where = self._stale(days, min_size, backend)
         if self._index_version is None:
             found = self._index().filter(where, True if after is None else behind(after))
@@ -60,8 +67,8 @@ class Ask:
         else:
             how = {"after": after, "min_size_bytes": min_size}
             kept = page(self._read, self._index_version, where, limit, **how)
-        cover = covered(self._read, self._as_of, days)
-        return rows(kept.join(cover, on="backend", how="left", maintain_order="left"))
+        cover = covered(self._lake.root, self._versions, self._as_of, days)
+        return kept.join(cover, on="backend", how="left", maintain_order="left")
 
     def stale_total(self, days: int, min_size: int, backend: str) -> Row:
         """How many files `stale` has in all, and their bytes.
@@ -181,12 +188,6 @@ class Ask:
         if self._index_version is None:
             return world.stale_index(self._world).lazy()
         return self._read.scan(STALE_INDEX, self._index_version)
-
-
-def covered(lake: Any, as_of: dt.datetime, days: int) -> pl.DataFrame:
-    """backend, coverage over the window of a stale question (0 days: the usual one)."""
-    window = dt.timedelta(days=days) or results.COVERAGE_WINDOW
-    return coverage(lake.scan(AGENTS), as_of, window, broken_hours(lake.scan(LEDGER)))
 
 
 def _sums(found: pl.LazyFrame, *, files: pl.Expr, size: str = "size_bytes") -> Row:

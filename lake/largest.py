@@ -5,11 +5,15 @@ the greatest size in each. So the files are read from the greatest bound down, e
 a few thousand rows at a time, until the last row wanted is larger than all that was not read yet
 (Fagin's threshold algorithm, over zone maps). How much is read follows from how many rows are
 passed over, not from how many there are: 2 to 20 ms at any size, where one row in ten matches.
+What was read is kept, so that a server reads the top of its index once.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -23,6 +27,8 @@ FIRST_ROWS, MOST_ROWS = 2_048, 1_048_576
 WHOLE_ROWS = 65_536
 """Up to here windows are read with all columns; further ones by what decides, then by file_id."""
 KEPT_VERSIONS = 16
+KEPT_BYTES = 64 * 1024**2
+"""Of windows that were read, the latest used."""
 SIZE = "size_bytes"
 ORDER = (SIZE, "backend", "path")
 DESCENDING = (True, False, False)
@@ -74,7 +80,10 @@ def largest_of(
         if after is not None and file.least > after.size_bytes:
             continue
         rows = _File(file, where, min_size_bytes).top(limit, after)
-        found = pl.concat([found, rows]).sort(ORDER, descending=DESCENDING).head(limit)
+        if found.is_empty():
+            found = rows
+        elif rows.height:
+            found = pl.concat([found, rows]).sort(ORDER, descending=DESCENDING).head(limit)
     return found
 
 
@@ -96,14 +105,59 @@ def _enough(found: pl.DataFrame, limit: int, bound: int) -> bool:
     return found.height >= limit and found["size_bytes"][limit - 1] > bound
 
 
+class _Windows:
+    """Rows of files that were read, by file, first row, number of rows and columns.
+
+    Files of a table are never written twice, so that they stay right.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[Any, ...], pl.DataFrame] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: tuple[Any, ...]) -> pl.DataFrame | None:
+        """What was read before."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: tuple[Any, ...], rows: pl.DataFrame) -> None:
+        """Keep it, and let go what was not used for longest."""
+        size = rows.estimated_size()
+        with self._lock:
+            if key in self._kept or size > KEPT_BYTES:
+                return
+            self._kept[key] = rows
+            self._bytes += size
+            while self._bytes > KEPT_BYTES:
+                self._bytes -= self._kept.popitem(last=False)[1].estimated_size()
+
+
+_windows = _Windows()
+
+
 class _File:
     """One file of the index, sorted as ORDER says."""
 
     def __init__(self, file: IndexFile, where: pl.Expr, min_size_bytes: int) -> None:
-        self._rows = load([file.uri], STALE_INDEX.schema)
+        self._uri = file.uri
         self._count = file.rows
         self._where = where
         self._min_size = min_size_bytes
+
+    @cached_property
+    def _rows(self) -> pl.LazyFrame:
+        return load([self._uri], STALE_INDEX.schema)
+
+    def _window(self, names: Sequence[str], offset: int, window: int) -> pl.DataFrame:
+        key = (self._uri, offset, window, *names)
+        found = _windows.get(key)
+        if found is None:
+            found = self._rows.select(names).slice(offset, window).collect()
+            _windows.put(key, found)
+        return found
 
     def top(self, limit: int, after: Key | None) -> pl.DataFrame:
         """The first `limit` rows that match, behind `after`."""
@@ -126,8 +180,7 @@ class _File:
     def _whole(
         self, offset: int, window: int, where: pl.Expr, limit: int
     ) -> tuple[pl.DataFrame, int]:
-        names = STALE_INDEX.schema.names()
-        rows = self._rows.select(names).slice(offset, window).collect()
+        rows = self._window(STALE_INDEX.schema.names(), offset, window)
         return rows.filter(where).head(limit), rows["size_bytes"][-1]
 
     def _narrow(
@@ -135,7 +188,7 @@ class _File:
     ) -> tuple[pl.DataFrame, int]:
         """Numbers and short texts first; the rest only of rows that match."""
         names = ("file_id", *DECIDING, *(["path"] if "path" in where.meta.root_names() else []))
-        rows = self._rows.select(names).slice(offset, window).collect()
+        rows = self._window(names, offset, window)
         smallest = rows["size_bytes"][-1]
         chosen = rows.filter(where).head(limit)
         if chosen.is_empty():

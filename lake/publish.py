@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 KEEP_GENERATIONS = 10
+INSTANT = "%Y-%m-%dT%H:%M:%S%.fZ"
 KEEP_AGE = dt.timedelta(hours=1)
 TRIES = 20
 CLAIM, MANIFEST = "claim", "generation.json"
@@ -229,7 +230,7 @@ def as_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
     instants = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime)]
     days = [name for name, dtype in frame.schema.items() if dtype == pl.Date]
     return frame.with_columns(
-        pl.col(instants).dt.to_string("%Y-%m-%dT%H:%M:%S%.fZ"),
+        pl.col(instants).dt.to_string(INSTANT),
         pl.col(days).dt.to_string("%Y-%m-%d"),
     ).to_dicts()
 

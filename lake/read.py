@@ -95,6 +95,17 @@ class Reader:
             return self._kept("usual", make=self._usual)[:limit]
         return self._asked("stale", days, min_size, backend, limit, behind)
 
+    def stale_frame(
+        self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "",
+        limit: int = STALE_LIMIT, after: str = "",
+    ) -> Any:  # fmt: skip
+        """The rows of `stale` as a polars frame, not kept; None where they do not come as one."""
+        default = (days, min_size, backend, after) == (STALE_DAYS, 0, "", "")
+        if (default and 0 < limit <= STALE_LIMIT) or not self._loaded():
+            return None
+        self.known_backend(backend)
+        return self._ask().stale_frame(days, min_size, backend, limit, key_of(after))
+
     def _usual(self) -> list[Row]:
         cover = {row["name"]: row["coverage"] for row in self._document("backends")}
         return [row | {"coverage": cover.get(row["backend"])} for row in self._document("stale")]
@@ -252,9 +263,8 @@ class Reader:
         Where that code is loaded already, as in a server, it finds the top of the index faster,
         and what changed.
         """
-        published = not self._elsewhen and self.as_of and "stale_index" in self._generation.versions
-        loaded = question in ("stale", "diff") and "polars" in sys.modules
-        if published and self.as_of and not loaded:
+        loaded = question in ("stale", "diff") and self._loaded()
+        if self._indexed() and self.as_of and not loaded:
             from lake.query import NoTableError, Query
 
             query = Query(self._config.lake.root, self._generation, self.as_of)
@@ -263,6 +273,14 @@ class Reader:
                 return found
         answer: list[Row] = getattr(self._ask(), question)(*args)
         return answer
+
+    def _indexed(self) -> bool:
+        """Whether the tables of the published generation answer."""
+        return not self._elsewhen and "stale_index" in self._generation.versions
+
+    def _loaded(self) -> bool:
+        """Whether they do, and the metrics' own code is loaded already."""
+        return self._indexed() and self.as_of is not None and "polars" in sys.modules
 
     def _ask(self) -> Any:
         from lake.ask import Ask

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from lake import browse, detail
-from lake.ask import covered, rows
+from lake.ask import rows
+from lake.coverage import covered
 from lake.cursor import key as key_of
 from lake.forecast import extended
 from lake.read import STALE_DAYS, STALE_LIMIT, Reader, Row
@@ -79,8 +80,7 @@ class ScopedReader:
         found = browse.page(
             self._lake, version, wanted, "largest", limit or ALL_ROWS, key_of(after)
         )
-        read = self._lake.at(self._reader.versions)
-        cover = covered(read, wanted.as_of, days)
+        cover = covered(self._lake.root, self._reader.versions, wanted.as_of, days)
         return rows(found.join(cover, on="backend", how="left", maintain_order="left"))
 
     def stale_total(self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "") -> Row:

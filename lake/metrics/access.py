@@ -97,6 +97,20 @@ def coverage(
     mounted the backend within seven days before it; a backend without such a node has no row.
     `broken`: node, hour of landing hours with a gap.
     """
+    return share(whole_hours(agents, as_of, window, broken), as_of, window)
+
+
+def whole_hours(
+    agents: pl.LazyFrame,
+    as_of: dt.datetime,
+    window: dt.timedelta,
+    broken: pl.LazyFrame | None = None,
+) -> pl.DataFrame:
+    """backend, at, whole, nodes: how many of the backend's nodes were heard all of that hour.
+
+    The `nodes` are those that `coverage` counts. For any window of SEEN_WITHIN or more they are
+    the same, so that one frame answers for all shorter ones.
+    """
     hour = (pl.col("hour") + ":00").str.to_datetime(
         "%Y-%m-%dT%H:%M", time_unit="us", time_zone="UTC"
     )
@@ -109,18 +123,25 @@ def coverage(
         .rename({"backends": "backend"})
     )
     recent = seen.filter(pl.col("at") > as_of - SEEN_WITHIN).select("backend", "node").unique()
-    hours = window / dt.timedelta(hours=1)
+    counted = recent.with_columns(nodes=pl.len().over("backend"))
+    unbroken = (pl.col("beats") >= UNBROKEN) & pl.col("gap").is_null()
     return (
-        seen.join(recent, on=["backend", "node"], how="semi")
-        .group_by("backend", "node", "hour")
+        seen.join(counted, on=["backend", "node"])
+        .group_by("backend", "node", "hour", "at", "nodes")
         .agg(beats=pl.col("heartbeats").sum())
         .join(gaps, on=["node", "hour"], how="left")
-        .group_by("backend")
-        .agg(
-            whole=((pl.col("beats") >= UNBROKEN) & pl.col("gap").is_null()).sum(),
-            nodes=pl.col("node").n_unique(),
-        )
-        .select("backend", coverage=(pl.col("whole") / (pl.col("nodes") * hours)).clip(0, 1))
-        .sort("backend")
+        .group_by("backend", "at", "nodes")
+        .agg(whole=unbroken.sum())
         .collect()
+    )
+
+
+def share(hours: pl.DataFrame, as_of: dt.datetime, window: dt.timedelta) -> pl.DataFrame:
+    """Rows of `coverage` from those of `whole_hours`, of this window or a longer one."""
+    within = hours.filter(pl.col("at") > as_of - window)
+    expected = pl.col("nodes").first() * (window / dt.timedelta(hours=1))
+    return (
+        within.group_by("backend")
+        .agg(coverage=(pl.col("whole").sum() / expected).clip(0, 1))
+        .sort("backend")
     )

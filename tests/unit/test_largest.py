@@ -97,6 +97,29 @@ def test_the_rest_is_not_read(tmp_path, monkeypatch):
     assert sum(taken) <= 2_048
 
 
+def test_what_was_read_is_read_once_within_bounds(tmp_path, monkeypatch):
+    """Another window of days reads nothing again; more than is kept is read anew."""
+    frame = index([(size, size % 9, "a") for size in range(10_000)])
+    lake = written(tmp_path, frame, set())
+    monkeypatch.setattr(module, "_windows", module._Windows())
+    scans = []
+    scan = pl.scan_parquet
+    monkeypatch.setattr(
+        module.pl, "scan_parquet", lambda uri, **how: scans.append(uri) or scan(uri, **how)
+    )
+    for days in range(9):
+        old = pl.col("last_access_at") < NOW - dt.timedelta(days=days)
+        found = largest(lake, None, old, 500)
+        assert found.rows() == frame.filter(old).head(500).rows()
+    assert 1 <= len(scans) <= 2
+    monkeypatch.setattr(module, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(module, "_windows", module._Windows())
+    for _ in range(3):
+        assert largest(lake, None, pl.lit(value=True), 500).rows() == frame.head(500).rows()
+    assert module._windows._bytes == 0
+    assert len(scans) >= 4
+
+
 def test_housekeeping_does_not_bring_the_files_together(tmp_path):
     """Joined files would not be sorted, and the top of the index would not be the top."""
     frame = index([(size, 1, "a") for size in range(100)])
