@@ -29,6 +29,18 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 COUNTS = ("read_count", "write_count", "bytes_read", "bytes_written")
 NO_COLUMN = "No field named"
 """What the engine says of a column that was declared after the table was made."""
+OBJECTS = (
+    "l as (select *, row_number() over (partition by object "
+    "order by batch desc, ingested_at desc) as nth from ledger), "
+    "o as (select * from l where nth = 1)"
+)
+"""o: the latest row of each object of the ledger."""
+GAPS = (
+    "g as (select object, least(greatest(first_seq - coalesce(lag(last_seq) over "
+    f"(partition by node, boot order by first_seq), 0) - 1, 0), {MOST_GAPS}) as gaps "
+    "from o where state = 'ingested' and boot <> '')"
+)
+"""g: how many sequence numbers are missing before an object: `lake.metrics.ledger`."""
 AUDIT = (
     "checked", "agree", "agreement_low", "agreement_high", "lag_seconds", "sample",
     "index_checked", "index_agree", "live_checked", "live_agree", "unchecked",
@@ -114,13 +126,7 @@ class Query:
         """Per node and landing hour of the last `hours`, newest first."""
         since = (self._as_of - dt.timedelta(hours=hours)).strftime("%Y-%m-%dT%H")
         found = self.rows(
-            "with l as (select *, row_number() over (partition by object "
-            "order by batch desc, ingested_at desc) as nth from ledger), "
-            "o as (select * from l where nth = 1), "
-            "g as (select object, least(greatest(first_seq - coalesce(lag(last_seq) over "
-            "(partition by node, boot order by first_seq), 0) - 1, 0), "
-            f"{MOST_GAPS}) as gaps "
-            "from o where state = 'ingested' and boot <> ''), "
+            f"with {OBJECTS}, {GAPS}, "
             "b as (select node, boot, hour, max(drops) as drops from agents "
             "group by node, boot, hour), "
             "d as (select node, hour, drops - coalesce(lag(drops) over (partition by node, boot "
@@ -256,15 +262,20 @@ class Query:
             for at in (self._as_of - window, self._as_of - SEEN_WITHIN, self._as_of)
         )
         found = self.rows(
-            "with s as (select unnest(backends) as backend, node, hour, heartbeats from agents "
+            f"with {OBJECTS}, {GAPS}, "
+            "broken as (select distinct o.node, o.hour from g join o on g.object = o.object "
+            "where g.gaps > 0), "
+            "s as (select unnest(backends) as backend, node, hour, heartbeats from agents "
             f"where hour <= '{end}' and hour > '{start}'), "
             f"r as (select distinct backend, node from s where hour > '{recent}'), "
             "h as (select s.backend, s.node, s.hour, sum(s.heartbeats) as beats from s "
             "join r on s.backend = r.backend and s.node = r.node "
             "group by s.backend, s.node, s.hour) "
-            f"select backend, sum(case when beats >= {HEARTBEATS_UNBROKEN} then 1 else 0 end) "
-            "as whole, count(distinct node) as nodes from h group by backend",
-            ("agents",),
+            f"select h.backend, sum(case when h.beats >= {HEARTBEATS_UNBROKEN} "
+            "and broken.node is null then 1 else 0 end) as whole, "
+            "count(distinct h.node) as nodes from h left join broken "
+            "on h.node = broken.node and h.hour = broken.hour group by h.backend",
+            ("agents", "ledger"),
         )
         hours = window / dt.timedelta(hours=1)
         return {r["backend"]: min(1.0, r["whole"] / (r["nodes"] * hours)) for r in found}

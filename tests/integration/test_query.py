@@ -33,11 +33,14 @@ def asked(tmp_path_factory):
     events = [event(n) for n in range(400)]
     home.land("all.jsonl", *events)
     hour = NOW - dt.timedelta(hours=3)
-    for first, last in ((1, 3), (6, 7)):
+    later = hour + dt.timedelta(hours=1)
+    for node, at, first, last in (
+        ("n1", hour, 1, 3), ("n1", hour, 6, 7), ("n2", hour, 1, 57), ("n2", later, 60, 119),
+    ):  # fmt: skip
         home.land(
-            f"dt={hour:%Y-%m-%d}/hour={hour:%H}/node=n1/{'ab' * 8}-{first}-{last}.jsonl.zst",
+            f"dt={at:%Y-%m-%d}/hour={at:%H}/node={node}/{'ab' * 8}-{first}-{last}.jsonl.zst",
             raw=compress(
-                json.dumps(beat(hour, seq)).encode() + b"\n" for seq in range(first, last + 1)
+                json.dumps(beat(at, seq, node)).encode() + b"\n" for seq in range(first, last + 1)
             ),
         )
     ingest.ingest(home.lake, str(home.landing), ingest.Window(NOW, dt.timedelta(days=400)))
@@ -66,9 +69,9 @@ def event(number):
     }  # fmt: skip
 
 
-def beat(hour, seq):
+def beat(hour, seq, node):
     """A heartbeat of a node that mounts `data`."""
-    return {"ts": hour.isoformat(), "op": "agent", "node": "n1", "boot": "ab" * 8, "seq": seq,
+    return {"ts": hour.isoformat(), "op": "agent", "node": node, "boot": "ab" * 8, "seq": seq,
             "backends": ["data"], "drops": seq * 2, "user": "", "backend": "", "path": "",
             "count": 1}  # fmt: skip
 
@@ -99,7 +102,10 @@ def test_the_questions_are_not_empty(asked):
     """What is compared above has rows, and coverage is a number where there is an agent."""
     _, query, _ = asked
     assert len(query.stale(1, 0, "", 0)) > 20
-    assert {row["backend"] for row in query.stale(1, 0, "", 0) if row["coverage"]} <= {"data"}
+    # Of two nodes and 24 hours one is whole: before the second of n2 there is a gap.
+    assert {(r["backend"], r["coverage"]) for r in query.stale(1, 0, "", 0)} == {
+        ("data", 1 / 48), ("other", None),
+    }  # fmt: skip
     assert query.user("o'hara", "", 0)
     assert [row["files"] for row in query.rules()] == [5, 30]
     gaps = {row["node"]: (row["gaps"], row["drops"]) for row in query.ledger("", 1000)}
