@@ -39,8 +39,10 @@ def before_call(context, case, **kwargs):
     """Teams that come while the test runs are none that it names elsewhere by chance.
 
     The document lists those that there were when it was asked for, and what it does not list is
-    refused as unknown.
+    refused as unknown. For the same reason one member of the team that is listed stays.
     """
+    if case.method == "DELETE" and (case.query or {}).get("user") == "ann":
+        case.query = case.query | {"user": "bob"}
     if isinstance(case.body, dict):
         for key in ("team_name", "team"):
             name = case.body.get(key)
