@@ -20,6 +20,8 @@ from storage.config import Config
 
 CACHED_ANSWERS = 256
 CACHED_ANSWER_BYTES = 4 * 1024**2
+CACHED_BYTES = 64 * 1024**2
+"""All of them together."""
 LOOK_AGAIN_SECONDS = 1.0
 LIGHT_THREADS, HEAVY_THREADS = 4, 2
 
@@ -50,6 +52,7 @@ class Site:
         self._schedule = Schedule(config, self.runs) if crawls else None
         self._pools = pools
         self._answers: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._answer_bytes = 0
         self._lock = threading.Lock()
         self._seen: Any = None
         self._looked = 0.0
@@ -78,7 +81,7 @@ class Site:
         state = self._published()
         with self._lock:
             if state != self._seen:
-                self._answers.clear()
+                self._drop()
                 self._seen = state
                 return None
             found = self._answers.get(key)
@@ -89,10 +92,16 @@ class Site:
     def remember(self, key: tuple[Any, ...], since: Any, answer: Any) -> None:
         """Keep an answer, unless other results were published since the question was put."""
         with self._lock:
-            if since == self._seen and len(answer[0]) <= CACHED_ANSWER_BYTES:
+            fits = len(answer[0]) <= CACHED_ANSWER_BYTES and key not in self._answers
+            if since == self._seen and fits:
                 self._answers[key] = answer
-                while len(self._answers) > CACHED_ANSWERS:
-                    self._answers.popitem(last=False)
+                self._answer_bytes += len(answer[0])
+                while len(self._answers) > CACHED_ANSWERS or self._answer_bytes > CACHED_BYTES:
+                    self._answer_bytes -= len(self._answers.popitem(last=False)[1][0])
+
+    def _drop(self) -> None:
+        self._answers.clear()
+        self._answer_bytes = 0
 
     @property
     def seen(self) -> Any:
@@ -102,7 +111,7 @@ class Site:
     def forget(self) -> None:
         """Something was changed here: ask anew."""
         with self._lock:
-            self._answers.clear()
+            self._drop()
             self._seen = None
             self._looked = 0.0
 
