@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from api import reading
+from api import reading, site
 from lake.read import Reader
 from pipelines.crawl import CrawlOptions, crawl
 from pipelines.refresh import refresh
@@ -139,6 +139,17 @@ def test_all_rows_are_given_up_to_the_page_size(api, monkeypatch):
     assert answer.error["message"] == "the answer has more than 24 rows."
     monkeypatch.setattr(reading, "MAX_ROWS", 25)
     assert len(api.get("stale?limit=0&days=31").json) == 25
+
+
+def test_the_answers_that_are_kept_are_bounded_by_their_bytes(api, monkeypatch):
+    """The latest stay; one that was let go is made again, the same."""
+    monkeypatch.setattr(site, "CACHED_BYTES", 3000)
+    told = {path: api.get(path).body for path in (f"stale?days={n}&limit=5" for n in range(9))}
+    (found,) = api.app._state.sites.values()
+    sizes = [len(body) for body, _ in found._answers.values()]
+    assert 2 <= len(sizes) < len(told)
+    assert found._answer_bytes == sum(sizes) <= 3000
+    assert {path: api.get(path).body for path in told} == told
 
 
 def test_a_question_that_takes_too_long_is_answered_in_time(tmp_path, monkeypatch):
