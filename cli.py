@@ -21,7 +21,7 @@ from storage.errors import UsageError, WarpdriveError, nearest
 
 MODULES = {
     "commands.reports": ("usage", "stale", "growth", "user", "backends"),
-    "commands.control": ("quota", "team"),
+    "commands.control": ("quota", "team", "alias"),
     "commands.evidence": ("rule", "ledger", "diff", "audit-log", "verify"),
     "commands.work": ("ingest", "crawl", "refresh", "dashboard", "doctor", "demo"),
     "commands.serve": ("serve",),
@@ -31,7 +31,7 @@ MODULES = {
 }
 
 
-GROUPS = ("quota", "team", "rule", "spool", "token")
+GROUPS = ("quota", "team", "alias", "rule", "spool", "token")
 
 
 class LazyGroup(click.Group):

@@ -1,4 +1,7 @@
-"""The routes that change what people decide: quotas, teams, rules. Every change is audited."""
+"""The routes that change what people decide: quotas, teams, aliases, rules.
+
+Every change is audited.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from starlette.responses import Response
 from api import scope
 from api.body import read_body
 from api.errors import ApiError, answer
-from api.jsonbody import MemberBody, QuotaBody, RuleBody, read_json
+from api.jsonbody import AliasBody, MemberBody, QuotaBody, RuleBody, read_json
 from api.params import SINCE, text
 from api.route import Asked, Route
 from lake import change
@@ -123,6 +126,27 @@ def _members(data: bytes) -> list[tuple[str, str]]:
     return found
 
 
+async def add_alias(asked: Asked) -> Response:
+    """Let a name count as another one of the same person."""
+    body = await read_json(asked, AliasBody)
+    if not body.name or not body.canonical:
+        raise ApiError(400, "name and canonical are required.",
+                       param="canonical" if body.name else "name")  # fmt: skip
+    scope.unfiltered(asked.caller)
+    since = None if body.since is msgspec.UNSET else parse_instant(body.since, "since")
+    config, who = asked.site.config, asked.caller.subject
+    pair = (body.name, body.canonical)
+    return await _done(asked, lambda: change.add_alias(config, pair, since, who))
+
+
+async def remove_alias(asked: Asked) -> Response:
+    """Let a name count for itself again."""
+    scope.unfiltered(asked.caller)
+    name, since = asked["name"], asked["since"]
+    config, who = asked.site.config, asked.caller.subject
+    return await _removed(asked, lambda: change.remove_alias(config, name, since, who))
+
+
 async def add_rule(asked: Asked) -> Response:
     """Let a prefix belong to a team; the longest prefix decides."""
     body = await read_json(asked, RuleBody)
@@ -204,6 +228,27 @@ ROUTES = (
         body="members_csv",
         answer="done",
         statuses=(413,),
+    ),
+    Route(
+        "POST",
+        "/api/v1/aliases",
+        "add_alias",
+        "Let a name count as another one of the same person",
+        add_alias,
+        "change",
+        body="alias_body",
+        answer="done",
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/aliases",
+        "remove_alias",
+        "Let a name count for itself again",
+        remove_alias,
+        "change",
+        statuses=(404,),
+        params=(text("name", "The name that is an alias.", required=True), SINCE),
+        answer="done",
     ),
     Route(
         "POST",

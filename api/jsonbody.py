@@ -37,6 +37,14 @@ class MemberBody(msgspec.Struct):
     since: str | msgspec.UnsetType = msgspec.UNSET
 
 
+class AliasBody(msgspec.Struct):
+    """`POST /aliases`."""
+
+    name: Name = ""
+    canonical: Name = ""
+    since: str | msgspec.UnsetType = msgspec.UNSET
+
+
 class RuleBody(msgspec.Struct):
     """`POST` and `DELETE /rules`."""
 

@@ -181,6 +181,11 @@ async def diff(asked: Asked) -> Response:
     return await _rows(asked, "diff", lambda reader: reader.diff(*how), heavy=True)
 
 
+async def aliases(asked: Asked) -> Response:
+    """Names that count as another one of the same person."""
+    return await _rows(asked, "alias", lambda reader: reader.aliases())
+
+
 async def rules(asked: Asked) -> Response:
     """Ownership rules with what they decide about."""
     return await _rows(asked, "rule", lambda reader: reader.rules(), heavy=True)
@@ -323,6 +328,9 @@ ROUTES = (
         answer="diff",
     ),
     Route(
+        "GET", "/api/v1/aliases", "aliases", "Names that are one person", aliases, answer="alias"
+    ),
+    Route(
         "GET",
         "/api/v1/rules",
         "rules",
@@ -356,7 +364,7 @@ ROUTES = (
         "GET",
         "/api/v1/audit_log",
         "audit_log",
-        "Changes of quotas, teams and rules, newest first",
+        "Changes of quotas, teams, aliases and rules, newest first",
         audit_log,
         right="work",
         params=(limit(100),),

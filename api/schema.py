@@ -85,6 +85,9 @@ BODIES: dict[str, dict[str, Schema]] = {
     "member_body": {"application/json": row(
         {"user_id": NAME, "team_name": NAME}, since=maybe(INSTANT),
     ) | {"additionalProperties": True}},
+    "alias_body": {"application/json": row(
+        {"name": NAME, "canonical": NAME}, since=maybe(INSTANT),
+    ) | {"additionalProperties": True}},
     "rule_body": {"application/json": row(
         {"backend": NAME, "team": NAME}, prefix=maybe({"type": "string", "maxLength": 4096,
                                                "pattern": f"^{SHOWN}*$"}),
@@ -156,6 +159,7 @@ ANSWERS: dict[str, Schema] = {
         "agreement_low": SHARE, "agreement_high": SHARE,
     }),
     "team": rows({"user_id": TEXT, "team_name": TEXT, "since": maybe(INSTANT)}),
+    "alias": rows({"name": TEXT, "canonical": TEXT, "since": maybe(INSTANT)}),
     "rule": rows({
         "backend": TEXT, "prefix": TEXT, "team": TEXT, "since": maybe(INSTANT), "files": COUNT,
         "bytes": COUNT,

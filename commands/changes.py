@@ -9,7 +9,7 @@ from storage.units import parse_instant
 
 
 class LocalChanges:
-    """Quotas, teams and rules of one config's lake, changed by `who`."""
+    """Quotas, teams, rules and aliases of one config's lake, changed by `who`."""
 
     def __init__(self, config: Any, who: str) -> None:
         self._config = config
@@ -46,6 +46,20 @@ class LocalChanges:
 
         at = parse_instant(since, "--since") if since else None
         remove_member(self._config, (user, team), at, self._who)
+
+    def add_alias(self, name: str, canonical: str, since: str) -> None:
+        """Let a name count as another one of the same person."""
+        from lake.change import add_alias
+
+        at = parse_instant(since, "--since") if since else None
+        add_alias(self._config, (name, canonical), at, self._who)
+
+    def remove_alias(self, name: str, since: str) -> None:
+        """Let a name count for itself again."""
+        from lake.change import remove_alias
+
+        at = parse_instant(since, "--since") if since else None
+        remove_alias(self._config, name, at, self._who)
 
     def add_rule(self, rule: Mapping[str, str]) -> None:
         """Let a prefix belong to a team."""

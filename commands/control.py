@@ -1,4 +1,4 @@
-"""What people decide: quotas and teams."""
+"""What people decide: quotas, teams and aliases."""
 
 from __future__ import annotations
 
@@ -151,6 +151,52 @@ def team_remove(user: str, team_name: str, since: str, **o: Any) -> None:
     """
     Asked(o).changes.remove_member(user, team_name, _checked(since))
     click.echo(f"Removed {user} from {team_name}. Reports follow at the next refresh.")
+
+
+@click.group()
+def alias() -> None:
+    """Names that are one person.
+
+    Example: warpdrive alias add uid:1017 alice
+    """
+
+
+@alias.command("list")
+@formatted
+@common
+def alias_list(fmt: str, **o: Any) -> None:
+    """Every name that counts as another one.
+
+    Example: warpdrive alias list --format csv
+    """
+    emit("alias", Asked(o).reader.aliases(), fmt)
+
+
+@alias.command("add")
+@click.argument("name")
+@click.argument("canonical")
+@since_option
+@common
+def alias_add(name: str, canonical: str, since: str, **o: Any) -> None:
+    """Let NAME count as CANONICAL: one owner, one user, one member of a team.
+
+    Example: warpdrive alias add uid:1017 alice
+    """
+    Asked(o).changes.add_alias(name, canonical, _checked(since))
+    click.echo(f"{name} counts as {canonical}. Reports follow at the next refresh.")
+
+
+@alias.command("remove")
+@click.argument("name")
+@since_option
+@common
+def alias_remove(name: str, since: str, **o: Any) -> None:
+    """Let NAME count for itself again.
+
+    Example: warpdrive alias remove uid:1017
+    """
+    Asked(o).changes.remove_alias(name, _checked(since))
+    click.echo(f"{name} is no alias any more. Reports follow at the next refresh.")
 
 
 def _checked(since: str) -> str:

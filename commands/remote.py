@@ -188,6 +188,10 @@ class RemoteReader:
         """Who is in which team."""
         return self._rows("team", "/team")
 
+    def aliases(self) -> Answer:
+        """Names that count as another one."""
+        return self._rows("alias", "/aliases")
+
     def backends(self) -> Answer:
         """Every backend."""
         return self._rows("backends", "/backends")
@@ -218,11 +222,15 @@ class RemoteReader:
         return self._rows("audit-log", "/audit_log", limit=limit)
 
     def known_user(self, user: str) -> bool:
-        """Whether a team or an owned file names the user. Old servers do not list teams."""
+        """Whether a team, an alias or an owned file names the user.
+
+        Old servers list neither teams nor aliases.
+        """
         if any(row["group"] == user for row in self.usage()):
             return True
         try:
-            return any(row["user"] == user for row in self.team())
+            named = {row["user"] for row in self.team()}
+            return user in named or any(row["name"] == user for row in self.aliases())
         except ServerError as error:
             if error.status in ABSENT:
                 return False
@@ -281,6 +289,15 @@ class RemoteChanges:
     def remove_member(self, user: str, team: str, since: str) -> None:
         """Take a user out of a team."""
         self._server.send("DELETE", "/team", {"user": user, "team": team, "since": since})
+
+    def add_alias(self, name: str, canonical: str, since: str) -> None:
+        """Let a name count as another one of the same person."""
+        body = {"name": name, "canonical": canonical} | ({"since": since} if since else {})
+        self._server.send("POST", "/aliases", body=body)
+
+    def remove_alias(self, name: str, since: str) -> None:
+        """Let a name count for itself again."""
+        self._server.send("DELETE", "/aliases", {"name": name, "since": since})
 
     def add_rule(self, rule: Mapping[str, str]) -> None:
         """Let a prefix belong to a team."""

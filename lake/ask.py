@@ -47,7 +47,7 @@ class Ask:
     def documents(self) -> dict[str, list[Row]]:
         """All published documents as they would be at as-of."""
         found = results.compute(self._world, self._policy, control.quotas(self._lake))
-        made = publish.documents(found, self._world.members, self._as_of)
+        made = publish.documents(found, self._world.members, self._world.aliases, self._as_of)
         return {name: rows(frame) for name, frame in made.items()}
 
     def stale(
@@ -104,12 +104,19 @@ class Ask:
         """Rows of usage by the first `depth` path segments."""
         return rows(results.prefix_rows(self._world, self._index(), attribution, depth))
 
-    def user(self, user: str, backend: str, limit: int) -> list[Row]:
-        """What a user touched, per file and day, newest first, ties by backend and path."""
+    def aliases(self) -> list[Row]:
+        """Names that count as another one of the same person."""
+        return rows(control.aliases(self._read, self._as_of))
+
+    def user(self, names: tuple[str, ...], backend: str, limit: int) -> list[Row]:
+        """What a user touched, per file and day, newest first, ties by backend and path.
+
+        `names`: all that the user has, the one that counts first.
+        """
         key = ["backend", "path", "user", "day"]
         mine = self._world.access.filter(
-            pl.col("user") == user, pl.col("last_access_at").is_not_null()
-        )
+            pl.col("user").is_in(names), pl.col("last_access_at").is_not_null()
+        ).with_columns(user=pl.lit(names[0]))
         if backend not in ("", "all"):
             mine = mine.filter(pl.col("backend") == backend)
         counts = ("read_count", "write_count", "bytes_read", "bytes_written")

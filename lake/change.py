@@ -1,4 +1,4 @@
-"""Changes of quotas and teams: the control table, then what readers see of it."""
+"""Changes of quotas, teams, rules and aliases: the control table, then what readers see of it."""
 
 from __future__ import annotations
 
@@ -70,6 +70,24 @@ def add_rule(config: Config, rule: dict[str, str], who: str) -> None:
 def remove_rule(config: Config, backend: str, prefix: str, who: str) -> None:
     """Remove the rule of a prefix. Raises UsageError where there is none."""
     control.remove_rule(Lake(config.lake.root), backend, prefix, who, clock.now())
+
+
+def add_alias(config: Config, pair: tuple[str, str], since: dt.datetime | None, who: str) -> None:
+    """Let a name count as another one of the same person, and publish it.
+
+    `pair`: name, canonical. Raises UsageError for names that are nobody's, or a circle.
+    """
+    if not all(pair):
+        raise UsageError(f"name and canonical are required: {pair} lacks one.")
+    _check_names(pair)
+    control.add_alias(Lake(config.lake.root), pair, since, who, clock.now())
+    publish_control(Lake(config.lake.root), clock.now())
+
+
+def remove_alias(config: Config, name: str, since: dt.datetime | None, who: str) -> None:
+    """Let a name count for itself again. Raises UsageError where it is no alias."""
+    control.remove_alias(Lake(config.lake.root), name, since, who, clock.now())
+    publish_control(Lake(config.lake.root), clock.now())
 
 
 def read_members(file: str) -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from lake.buckets import Span, fine_spans
 from lake.classes import cuts
 from lake.index import Class, Run, classes, write_run
 from lake.metrics.index import replay as replayed_files
+from lake.metrics.ownership import person
 from lake.metrics.span import Context, Facts, Found, of_span, whose
 from lake.metrics.state import STATE, USERS, in_force, state_with
 from lake.parts import Part, load, write_part
@@ -96,7 +97,7 @@ def compute(whole: Whole, work: Work) -> Sums:
         readers += [done.readers] if done.readers else []
     return Sums(
         index=classes(runs, paths),
-        activity=_activity(ready.accesses),
+        activity=_activity(ready.accesses, whole.context.people),
         **{name: added.total() for name, added in sums.items()},
         readers=readers,
     )
@@ -200,14 +201,18 @@ def facts(task: Task) -> tuple[Facts, dict[int, tuple[str, ...]]]:
         load([one.uri for one in files], FILE_USER.schema).select(USERS).filter(here)
         for files in (found.users, found.partial_users)
     )
+    people = task.context.people
+    who = person("user", people)
+    base = in_force(users, found.replaced).select(_READ).with_columns(who)
     readers = load(task.readers, FILE_READER.schema).filter(here, pl.col("since_at") <= as_of)
     return Facts(
         files=living,
         state=state_with(state, new_state),
-        users=in_force(users, found.replaced).select(_READ).collect(),
-        partial_users=new_users.select(_READ).collect(),
+        # Names that became another's do not stand where they stood in the order.
+        users=(base.sort("file_id", "user") if people else base).collect(),
+        partial_users=new_users.select(_READ).with_columns(who).collect(),
         readers=readers.sort("since_at").group_by("file_id").last()
-        .select("file_id", "reader").collect(),
+        .select("file_id", person("reader", people)).collect(),
         changes=load(task.changes, _types(FILE_CHANGES, CHANGE)).filter(until),
         removed=told.filter(pl.col("change") == REMOVED),
     ), paths  # fmt: skip
@@ -217,10 +222,11 @@ def _types(table: Table, names: Iterable[str]) -> dict[str, pl.DataType]:
     return {name: table.schema[name] for name in names}
 
 
-def _activity(accesses: Accesses) -> pl.DataFrame:
+def _activity(accesses: Accesses, people: Mapping[str, str]) -> pl.DataFrame:
     sums = [pl.col(n).sum() for n in ("read_count", "write_count", "bytes_read", "bytes_written")]
     return (
         load(accesses.activity, ACTIVITY.schema)
+        .with_columns(person("user", people))
         .group_by("backend", "prefix", "user")
         .agg(*sums, pl.col("last_access_at").max())
         .collect()

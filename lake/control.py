@@ -1,4 +1,4 @@
-"""Control tables: teams, quotas and rules. Append-only, latest wins, who and when."""
+"""Control tables: teams, quotas, rules and aliases. Append-only, latest wins, who and when."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 
 from lake.lease import held
-from lake.schemas import AUDIT_LOG, OWNERSHIP_RULES, QUOTAS, TEAMS, Table
+from lake.metrics.ownership import NOBODY, UNASSIGNED, person
+from lake.names import names_of, resolved
+from lake.schemas import AUDIT_LOG, OWNERSHIP_RULES, QUOTAS, TEAMS, USER_ALIASES, Table
 from lake.store import Lake
 from storage.errors import UsageError
 from storage.units import MAX_DAYS
@@ -33,9 +35,12 @@ def latest(frame: pl.LazyFrame, key: Sequence[str]) -> pl.DataFrame:
 
 
 def memberships(lake: Lake, as_of: dt.datetime) -> pl.DataFrame:
-    """Who is in which team at `as_of`: user, team, since_at, rank (0 = the first joined)."""
-    rows = lake.scan(TEAMS).filter(pl.col("since_at").is_null() | (pl.col("since_at") <= as_of))
-    return ranked(latest(rows, ["user", "team"]))
+    """Who is in which team at `as_of`: user, team, since_at, rank (0 = the first joined).
+
+    A member under several names is one, by the name that counts, since the first of them joined.
+    """
+    members = latest(_valid(lake.scan(TEAMS), as_of), ["user", "team"])
+    return ranked(members.with_columns(person("user", people(lake, as_of))))
 
 
 def ranked(members: pl.DataFrame) -> pl.DataFrame:
@@ -43,9 +48,25 @@ def ranked(members: pl.DataFrame) -> pl.DataFrame:
     return (
         members.select("user", "team", "since_at", "number")
         .sort("user", "since_at", "number", nulls_last=False)
+        .unique(["user", "team"], keep="first", maintain_order=True)
         .with_columns(rank=pl.int_range(pl.len()).over("user"))
         .drop("number")
     )
+
+
+def aliases(lake: Lake, as_of: dt.datetime) -> pl.DataFrame:
+    """Aliases in force at `as_of`, as they were set: name, canonical, since_at; by name."""
+    found = latest(_valid(lake.scan(USER_ALIASES), as_of), ["name"])
+    return found.select("name", "canonical", "since_at").sort("name")
+
+
+def people(lake: Lake, as_of: dt.datetime) -> dict[str, str]:
+    """Name → the name that counts, of every name that has an alias at `as_of`."""
+    return resolved(aliases(lake, as_of).select("name", "canonical").iter_rows())
+
+
+def _valid(rows: pl.LazyFrame, as_of: dt.datetime) -> pl.LazyFrame:
+    return rows.filter(pl.col("since_at").is_null() | (pl.col("since_at") <= as_of))
 
 
 def quotas(lake: Lake) -> pl.DataFrame:
@@ -123,15 +144,21 @@ def add_members(
 def remove_member(
     lake: Lake, user: str, team: str, since: dt.datetime | None, who: str, at: dt.datetime
 ) -> None:
-    """Take a user out of a team. Raises UsageError if the user is not in it."""
+    """Take a user out of a team, whichever of his names joined it.
+
+    Raises UsageError if the user is not in it.
+    """
     with held(lake.root, "control", LEASE_WAIT_SECONDS):
-        if not any(r["user"] == user and r["team"] == team for r in _members(lake)):
+        names = names_of(user, people(lake, at))
+        joined = [r["user"] for r in _members(lake) if r["team"] == team and r["user"] in names]
+        if not joined:
             raise UsageError(
                 f"user '{user}' is not in team '{team}': `warpdrive team list` shows who is."
             )
-        row = {"user": user, "team": team, "since_at": since}
-        _change(lake, TEAMS, [row], ("remove", who, at))
-        audit(lake, (at, who, "team remove"), f"{user} {team}", row, None)
+        rows = [{"user": name, "team": team, "since_at": since} for name in joined]
+        _change(lake, TEAMS, rows, ("remove", who, at))
+        for row in rows:
+            audit(lake, (at, who, "team remove"), f"{row['user']} {team}", row, None)
 
 
 def add_rule(lake: Lake, rule: Row, who: str, at: dt.datetime) -> None:
@@ -152,6 +179,48 @@ def remove_rule(lake: Lake, backend: str, prefix: str, who: str, at: dt.datetime
             )
         _change(lake, OWNERSHIP_RULES, [before], ("remove", who, at))
         audit(lake, (at, who, "rule remove"), f"{backend}:{prefix}", before, None)
+
+
+def add_alias(
+    lake: Lake, pair: tuple[str, str], since: dt.datetime | None, who: str, at: dt.datetime
+) -> None:
+    """Let a name count as another one of the same person; replaces the alias of that name.
+
+    `pair`: name, canonical. Raises UsageError for names that are nobody's, or a circle.
+    """
+    name, canonical = pair
+    for one in pair:
+        if one in (*NOBODY, UNASSIGNED) or one.startswith("team:"):
+            raise UsageError(f"alias '{name}' of '{canonical}': '{one}' is no person's name.")
+    with held(lake.root, "control", LEASE_WAIT_SECONDS):
+        known = _aliases(lake)
+        told = {r["name"]: r["canonical"] for r in known.values() if r["name"] != name}
+        if resolved(told.items()).get(canonical, canonical) == name:
+            raise UsageError(
+                f"alias '{name}' of '{canonical}': that would be an alias of itself: "
+                "`warpdrive alias list` shows what there is."
+            )
+        row = {"name": name, "canonical": canonical, "since_at": since}
+        _change(lake, USER_ALIASES, [row], ("add", who, at))
+        audit(lake, (at, who, "alias add"), name, known.get(name), row)
+
+
+def remove_alias(
+    lake: Lake, name: str, since: dt.datetime | None, who: str, at: dt.datetime
+) -> None:
+    """Let a name count for itself again. Raises UsageError where it is no alias."""
+    with held(lake.root, "control", LEASE_WAIT_SECONDS):
+        before = _aliases(lake).get(name)
+        if before is None:
+            raise UsageError(f"'{name}' is no alias: `warpdrive alias list` shows what there is.")
+        _change(lake, USER_ALIASES, [before | {"since_at": since}], ("remove", who, at))
+        audit(lake, (at, who, "alias remove"), name, before, None)
+
+
+def _aliases(lake: Lake) -> dict[str, Row]:
+    """The alias of each name that has one, whenever it begins."""
+    rows = latest(lake.scan(USER_ALIASES), ["name"]).select("name", "canonical", "since_at")
+    return {row["name"]: row for row in rows.to_dicts()}
 
 
 def _rule(lake: Lake, backend: str, prefix: str) -> Row | None:

@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from lake import control
 from lake.counted import events
 from lake.metrics.usage import prefix
+from lake.names import names_of
 from lake.schemas import ACCESS_DAILY, FILES, LISTINGS, QUARANTINE, STALE_INDEX
 from lake.store import Lake
 
@@ -73,7 +75,7 @@ def active_days(lake: Lake, user: str, as_of: dt.datetime, days: int) -> pl.Data
     """day, accesses, bytes_read, bytes_written, files of a user, oldest first."""
     first = (as_of - dt.timedelta(days=days)).date()
     mine = lake.scan(ACCESS_DAILY).filter(
-        pl.col("user") == user, pl.col("day") > first, pl.col("last_access_at") <= as_of
+        _by(lake, user, as_of), pl.col("day") > first, pl.col("last_access_at") <= as_of
     )
     return (
         mine.group_by("day")
@@ -96,7 +98,7 @@ def jobs(lake: Lake, user: str, as_of: dt.datetime, days: int, limit: int) -> pl
     first = as_of - dt.timedelta(days=days)
     job = pl.when(pl.col("job") != "").then("job").otherwise("pod")
     mine = events(lake).filter(
-        pl.col("hour") >= first.strftime("%Y-%m-%dT%H"), pl.col("user") == user,
+        pl.col("hour") >= first.strftime("%Y-%m-%dT%H"), _by(lake, user, as_of),
         pl.col("ts") > first, pl.col("ts") <= as_of, pl.col("op").is_in(["read", "write"]),
         pl.col("error") == "", (pl.col("job") != "") | (pl.col("pod") != ""),
     )  # fmt: skip
@@ -138,6 +140,11 @@ def quarantine_reasons(lake: Lake, since_hour: str) -> pl.DataFrame:
         .sort(["lines", "reason"], descending=[True, False])
         .collect()
     )
+
+
+def _by(lake: Lake, user: str, as_of: dt.datetime) -> pl.Expr:
+    """Whether a row is of the user, under any of his names."""
+    return pl.col("user").is_in(names_of(user, control.people(lake, as_of)))
 
 
 def _largest(rows: pl.LazyFrame, then: str, limit: int = 0) -> pl.DataFrame:

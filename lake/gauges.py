@@ -197,6 +197,7 @@ LEDGER_SQL = (
     "with l as (select *, row_number() over (partition by object order by batch desc, "
     "ingested_at desc) as nth from ledger) select state, count(*) as objects, "
     "sum(events) as events, sum(quarantined) as quarantined, "
+    "sum(case when hour = 'skewed' then 1 else 0 end) as skewed, "
     "cast(max(landed_at) as bigint) as landed_us from l where nth = 1 group by state"
 )
 DROPS_SQL = (
@@ -230,6 +231,9 @@ def _ingest(rows: Sequence[Row]) -> list[Family]:
          sum(r["objects"] for r in good)),
         ("warpdrive_ingest_duplicate_objects_total", "Landed objects that others count for.",
          sum(r["objects"] for r in rows if r["state"] != "ingested")),
+        ("warpdrive_ingest_skewed_objects_total",
+         "Landed objects named for an hour past retention or ahead: a wrong clock.",
+         sum(r["skewed"] for r in rows)),
     ):  # fmt: skip
         family = Family(name, text, kind="counter")
         family.add(value=value)

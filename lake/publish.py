@@ -43,7 +43,9 @@ STALE_LIMIT = 1000
 Documents = dict[str, pl.DataFrame]
 
 
-def documents(results: Results, members: pl.DataFrame, as_of: dt.datetime) -> Documents:
+def documents(
+    results: Results, members: pl.DataFrame, aliases: pl.DataFrame, as_of: dt.datetime
+) -> Documents:
     """The documents that readers ask for, by name."""
     used = results["usage"]
     found = {
@@ -61,6 +63,7 @@ def documents(results: Results, members: pl.DataFrame, as_of: dt.datetime) -> Do
         "quota": results["quota_status"],
         "backends": results["backends"],
         "team": members,
+        "alias": aliases,
     }
 
 
@@ -119,7 +122,7 @@ def publish_results(lake: Lake, made: Refreshed, at: dt.datetime) -> Generation:
 
 
 def publish_control(lake: Lake, at: dt.datetime) -> Generation:
-    """Publish quotas and teams as they are now, against the usage of the last refresh."""
+    """Publish quotas, teams and aliases as they are now, against the usage of the last refresh."""
     store = open_store(place(lake.root))
 
     def change(before: Generation, number: int) -> Generation:
@@ -169,13 +172,14 @@ def publish_explored(lake: Lake, at: dt.datetime) -> Generation:
 def _control(
     lake: Lake, as_of: dt.datetime, owned: pl.DataFrame
 ) -> tuple[Documents, dict[str, int]]:
-    """The documents of quotas and teams as they are now, and the table's version."""
+    """The documents of quotas, teams and aliases as they are now, and the table's version."""
     before = lake.scan(QUOTA_STATUS).collect()
     limits = quota.status(control.quotas(lake), owned, before, as_of)
     lake.append(QUOTA_EVENTS, quota.crossings(before, limits, as_of))
     lake.replace(QUOTA_STATUS, limits)
     versions = {QUOTA_STATUS.name: lake.version(QUOTA_STATUS)}
-    return {"quota": limits, "team": control.memberships(lake, as_of)}, versions
+    people = {"team": control.memberships(lake, as_of), "alias": control.aliases(lake, as_of)}
+    return {"quota": limits, **people}, versions
 
 
 def _put(store: ObjectStore, number: int, documents: Documents) -> dict[str, str]:

@@ -76,14 +76,18 @@ class Query:
         cover = self._coverage(dt.timedelta(days=days) or COVERAGE_WINDOW)
         return [row | {"coverage": cover.get(row["backend"])} for row in found]
 
-    def user(self, user: str, backend: str, limit: int) -> list[Row]:
-        """What a user touched, per file and day, newest first, ties by backend and path."""
+    def user(self, names: tuple[str, ...], backend: str, limit: int) -> list[Row]:
+        """What a user touched, per file and day, newest first, ties by backend and path.
+
+        `names`: all that the user has, the one that counts first.
+        """
+        wanted = ", ".join(quoted(name) for name in names)
         sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
         return self.rows(
-            f'with a as ({self._access()}) select backend, path, "user", '
+            f'with a as ({self._access()}) select backend, path, {quoted(names[0])} as "user", '
             f"cast(day as varchar) as day, {sums}, {_us('max(last_access_at)', 'last_access_at')} "
-            f'from a where "user" = {quoted(user)}{_only("backend", backend)} '
-            'group by backend, path, "user", day '
+            f'from a where "user" in ({wanted}){_only("backend", backend)} '
+            "group by backend, path, day "
             f"order by last_access_at_us desc, backend, path{_limit(limit)}",
             ("access_daily", "events", "ledger"),
         )

@@ -19,6 +19,7 @@ from typing import Any
 
 from lake import published
 from lake.cursor import key as key_of
+from lake.names import names_of, resolved
 from storage import clock
 from storage.config import Config
 from storage.errors import UnknownNameError, UsageError
@@ -186,9 +187,23 @@ class Reader:
         ]
 
     def user(self, user: str, backend: str = "", limit: int = 0) -> list[Row]:
-        """What a user touched, newest first. An unknown user has no rows."""
+        """What a user touched under any of his names, newest first. An unknown user has no rows."""
         self.known_backend(backend)
-        return self._asked("user", user, backend, limit)
+        return self._asked("user", names_of(user, self._people()), backend, limit)
+
+    def aliases(self) -> list[Row]:
+        """Names that count as another one of the same person: name, canonical, since_at."""
+        if self._elsewhen:
+            found: list[Row] = self._ask().aliases()
+            return found
+        return self._generation.rows("alias")
+
+    def person(self, user: str) -> str:
+        """The name that counts for a user."""
+        return self._people().get(user, user)
+
+    def _people(self) -> dict[str, str]:
+        return resolved((row["name"], row["canonical"]) for row in self.aliases())
 
     def ledger(self, node: str = "", hours: int = 24) -> list[Row]:
         """Per node and landing hour: events, objects, gaps, duplicates, lateness, drops."""
@@ -221,7 +236,8 @@ class Reader:
         return self._of_backend(self._made("verify", ()), backend)
 
     def known_user(self, user: str) -> bool:
-        """Whether telemetry, a team or an owned file names the user."""
+        """Whether telemetry, a team, an alias or an owned file names the user."""
+        user = self.person(user)
         owned = any(row["group"] == user for row in self._document("usage-user-owner"))
         return owned or any(row["user"] == user for row in self.team())
 

@@ -34,6 +34,7 @@ CSV = {
     ),
     "backends": ("name", "type", "file_count", "total_bytes", "state", "crawled_at", "coverage"),
     "team": ("user", "team", "since"),
+    "alias": ("name", "canonical", "since"),
     "rule": ("backend", "prefix", "team", "since", "files", "bytes"),
     "ledger": (
         "node", "hour", "events", "objects", "gaps", "duplicates", "late_seconds", "quarantined",
@@ -194,6 +195,10 @@ def _team(row: Row) -> Row:
     return {"user_id": row["user"], "team_name": row["team"], "since": row["since_at"]}
 
 
+def _alias(row: Row) -> Row:
+    return {"name": row["name"], "canonical": row["canonical"], "since": row["since_at"]}
+
+
 def _verify(row: Row) -> Row:
     return {name: row[name] for name in VERIFIED}
 
@@ -206,6 +211,7 @@ _BODIES = {
     "user": _user,
     "backends": _backend,
     "team": _team,
+    "alias": _alias,
     "rule": dict,
     "ledger": dict,
     "diff": dict,
@@ -231,6 +237,7 @@ _COLUMNS = {
              "BytesWritten": "bytes_written"},
     "backends": {"file_count": "files", "total_bytes": "bytes"},
     "team": {"user_id": "user", "team_name": "team", "since": "since_at"},
+    "alias": {"since": "since_at"},
 }  # fmt: skip
 
 

@@ -504,6 +504,17 @@ OWNERSHIP_RULES = Table(
     ),
 )
 
+USER_ALIASES = Table(
+    "user_aliases",
+    "names that are one person; the latest row of a name wins",
+    (
+        *_CONTROL,
+        _c("name", TEXT, "a name, uid:<n> too, that is not the one that counts"),
+        _c("canonical", TEXT, "the person's name that counts instead"),
+        _c("since_at", AT, "valid from; null = from the beginning", nullable=True),
+    ),
+)
+
 AUDIT_LOG = Table(
     "audit_log",
     "every change of a control table",
@@ -556,6 +567,6 @@ TABLES: Final = {
         EVENTS, QUARANTINE, LEDGER, ACCESS_DAILY, FILE_STATE, FILE_USER, ACTIVITY, FILE_READER,
         AGENTS, LISTINGS, FILES, FILE_CHANGES, STALE_INDEX, STALE_ROLLUP, USAGE, GROWTH,
         QUOTA_STATUS, QUOTA_EVENTS, BACKENDS, VERIFICATIONS, TEAMS, QUOTAS,
-        OWNERSHIP_RULES, MARKS, AUDIT_LOG,
+        OWNERSHIP_RULES, USER_ALIASES, MARKS, AUDIT_LOG,
     )
 }  # fmt: skip

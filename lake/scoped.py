@@ -149,7 +149,13 @@ class ScopedReader:
     def user(self, user: str, backend: str = "", limit: int = 0) -> list[Row]:
         """What a user of one's teams touched; of others nothing."""
         self.known_backend(backend)
-        return self._reader.user(user, backend, limit) if user in self._users() else []
+        mine = self._reader.person(user) in self._users()
+        return self._reader.user(user, backend, limit) if mine else []
+
+    def aliases(self) -> list[Row]:
+        """Aliases of the users who count for one of the teams."""
+        mine = self._users()
+        return [row for row in self._reader.aliases() if self._reader.person(row["name"]) in mine]
 
     def diff(self, first: dt.date, last: dt.date, by: str = "team", depth: int = 1) -> list[Row]:
         """Changes of one's teams; by prefix and backend it is refused."""

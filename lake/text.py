@@ -119,6 +119,10 @@ TABLES: dict[str, tuple[str, tuple[Cell, ...], str]] = {
     "team": ("Teams", (
         Cell("USER", -30, "user"), Cell("TEAM", -20, "team"), Cell("SINCE", -10, "since", _day),
     ), "(no teams)"),
+    "alias": ("Aliases", (
+        Cell("NAME", -30, "name"), Cell("CANONICAL", -30, "canonical"),
+        Cell("SINCE", -10, "since", _day),
+    ), "(no aliases)"),
     "rule": ("Ownership Rules", (
         Cell("BACKEND", -15, "backend"), Cell("PREFIX", -30, "prefix", _or_all),
         Cell("TEAM", -20, "team"), Cell("SINCE", -10, "since", _day), Cell("FILES", 8, "files"),

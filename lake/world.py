@@ -15,6 +15,7 @@ from lake.metrics.index import replay
 from lake.metrics.ledger import broken_hours
 from lake.metrics.ownership import UNASSIGNED, Rule, prefix_rules
 from lake.metrics.span import Context
+from lake.names import resolved
 from lake.runner import INLINE, Runner
 from lake.schemas import ACCESS_DAILY, AGENTS, FILE_CHANGES, FILES, LEDGER, LISTINGS
 from lake.store import Lake
@@ -62,6 +63,13 @@ class World:
     """user, team, since_at, rank."""
     rules: tuple[Rule, ...]
     ignore_owners: tuple[str, ...]
+    aliases: pl.DataFrame
+    """name, canonical, since_at."""
+
+    @property
+    def people(self) -> dict[str, str]:
+        """Name → the name that counts, of names that have an alias."""
+        return resolved(self.aliases.select("name", "canonical").iter_rows())
 
     @property
     def first_team(self) -> pl.DataFrame:
@@ -72,7 +80,7 @@ class World:
     def whole(self) -> Whole:
         """What is needed to compute every file's results."""
         teams = dict(self.first_team.iter_rows())
-        decided = Context(self.as_of, self.rules, self.ignore_owners, teams)
+        decided = Context(self.as_of, self.rules, self.ignore_owners, teams, self.people)
         return Whole(self.lake, decided, self.replayed)
 
 
@@ -94,6 +102,7 @@ def at(lake: Lake, rules: Policy, as_of: dt.datetime) -> World:
         members=control.memberships(lake, as_of),
         rules=(*prefix_rules(control.rules(lake)), *rules.rules),
         ignore_owners=rules.ignore_owners,
+        aliases=control.aliases(lake, as_of),
     )
 
 

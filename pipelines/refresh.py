@@ -101,7 +101,8 @@ def _refresh(
     report.held = "held" in found["backends"]["state"].to_list()
     report.ingest_lag_seconds = ingest_lag_seconds(lake, now)
     done = publish.Refreshed(
-        ticket, report.as_of, publish.documents(found, then.members, report.as_of),
+        ticket, report.as_of,
+        publish.documents(found, then.members, then.aliases, report.as_of),
         results.owned_bytes(found["usage"]), versions, report.ingest_lag_seconds,
     )  # fmt: skip
     report.generation = publish.publish_results(lake, done, now).number

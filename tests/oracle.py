@@ -57,8 +57,11 @@ from members group by "user"
 """
 
 
-def owners(key: str = "file_id", files: str = "files") -> str:
-    """SQL: every file with owner and owner_source; `key`: file_id, or `backend, path`."""
+def owners(key: str = "file_id", files: str = "files", tie: str = '"user"') -> str:
+    """SQL: every file with owner and owner_source; `key`: file_id, or `backend, path`.
+
+    `tie`: the column of access that decides which of the writers of one instant was first.
+    """
     on = " and ".join(f"f.{k} = {{0}}.{k}" for k in key.split(", "))
 
     def keys(alias: str) -> str:
@@ -66,7 +69,7 @@ def owners(key: str = "file_id", files: str = "files") -> str:
 
     return f"""
 with writer as (
-  select {key}, arg_min("user", (first_write_at, "user")) as writer from access
+  select {key}, arg_min("user", (first_write_at, {tie})) as writer from access
   where first_write_at is not null and "user" not in ('', 'unknown') group by {key}),
 sums as (
   select {key}, "user", sum(bytes_read) as bytes from access
@@ -281,6 +284,14 @@ def _columns(schema: pl.Schema, there: Collection[str]) -> str:
         for name in schema
     }
     return ", ".join(f'{told[n] if n in there else "null"} as "{n}"' for n in schema)
+
+
+def as_people(rows: str, column: str) -> str:
+    """SQL: rows with the name that counts in a column, and in `said` the name that stood there."""
+    return (
+        f'select r.* replace (coalesce(p.canonical, r."{column}") as "{column}"), '
+        f'r."{column}" as said from ({rows}) r left join people p on p.name = r."{column}"'
+    )
 
 
 class Oracle:

@@ -24,16 +24,22 @@ class Rule(NamedTuple):
     team: str
 
 
-def candidates(ignore: Collection[str]) -> dict[str, pl.Expr]:
+def person(column: str, people: Mapping[str, str]) -> pl.Expr:
+    """The name that counts for the one in `column`: that of `people`, else the name itself."""
+    name = pl.col(column)
+    return name.replace(list(people), list(people.values())) if people else name
+
+
+def candidates(ignore: Collection[str], people: Mapping[str, str]) -> dict[str, pl.Expr]:
     """Columns storage and writer, null where that kind of evidence does not apply.
 
     From `named` (the owner as the storage names it) and `first_writer`; owners in `ignore` do not
-    count.
+    count. `people`: name → the name that counts.
     """
     named = pl.col("named").is_not_null() & ~pl.col("named").is_in(list(ignore))
     return {
-        "storage": pl.when(named).then(pl.col("named")),
-        "writer": pl.col("first_writer"),
+        "storage": pl.when(named).then(person("named", people)),
+        "writer": person("first_writer", people),
     }
 
 

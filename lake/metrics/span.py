@@ -30,12 +30,14 @@ AGES = (0, 1, 7, 14, 30, 60, 90, 120, 180, 270, 365, 545, 730, 1095)
 
 @dataclass(frozen=True)
 class Context:
-    """What decides beside the files: as-of, rules, ignored owners, the team of each user."""
+    """What decides beside the files: as-of, rules, ignored owners, teams, who is one person."""
 
     as_of: dt.datetime
     rules: tuple[Rule, ...] = ()
     ignore_owners: tuple[str, ...] = ()
     first_team: Mapping[str, str] = field(default_factory=dict)
+    people: Mapping[str, str] = field(default_factory=dict)
+    """Name → the name that counts, of names that have an alias."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def whose(facts: Facts, context: Context) -> pl.DataFrame:
     found = (
         files.rename({"owner": "named"})
         .join(seen, on="file_id", how="left")
-        .with_columns(**candidates(context.ignore_owners))
+        .with_columns(**candidates(context.ignore_owners, context.people))
         .collect()
     )
     undecided = found.filter(pl.coalesce("rule", "storage", "writer").is_null()).select("file_id")

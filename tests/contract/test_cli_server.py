@@ -20,7 +20,8 @@ QUESTIONS = (
     "usage --as-of 2030-01-01", "stale", "stale --days 0 --min-size 2 --limit 3 --backend data",
     "growth", "growth --by team --period 0", "growth --by backend --forecast 3 --backend other",
     "quota list", "quota list --team vision", "user ann", "user ann --backend data --limit 1",
-    "backends", "team list", "rule list", "rule add data:p1 vision --preview", "ledger --hours 99",
+    "backends", "team list", "alias list", "rule list", "rule add data:p1 vision --preview",
+    "ledger --hours 99",
     "diff 2026-01-01 2030-01-01", "diff 2026-01-01 2030-01-01 --by prefix --depth 2", "audit-log",
     "audit-log --limit 1",
 )  # fmt: skip
@@ -30,7 +31,8 @@ REST = {
         "stale?days=0&min_size=2&limit=3&backend=data",
     "growth": "growth", "growth --by team --period 0": "growth?by=team&period=0",
     "quota list": "quota", "user ann": "user/ann", "backends": "backends", "team list": "team",
-    "rule list": "rules", "ledger --hours 99": "ledger?hours=99", "audit-log": "audit_log",
+    "alias list": "aliases", "rule list": "rules", "ledger --hours 99": "ledger?hours=99",
+    "audit-log": "audit_log",
     "diff 2026-01-01 2030-01-01": "diff?day1=2026-01-01&day2=2030-01-01",
 }  # fmt: skip
 
@@ -179,6 +181,20 @@ def test_changes_through_a_server_are_seen_in_the_lake(new_home):
         assert home.run("team", "list", "--format", "csv").out == (
             "user,team,since\nann,vision,2026-01-01 00:00:00\n"
         )
+        done = said("alias", "add", "ann2", "ann", "--since", "2026-01-01")
+        assert done.out == "ann2 counts as ann. Reports follow at the next refresh.\n"
+        assert home.run("alias", "list", "--format", "csv").out == (
+            "name,canonical,since\nann2,ann,2026-01-01 00:00:00\n"
+        )
+        done = said("alias", "add", "ann2", "ann")
+        assert home.run("alias", "list", "--format", "csv").out == (
+            "name,canonical,since\nann2,ann,\n"
+        )
+        circle = home.run("alias", "add", "ann", "ann2", "--server", url)
+        assert (circle.code, "an alias of itself" in circle.err) == (2, True)
+        done = said("alias", "remove", "ann2")
+        assert done.out == "ann2 is no alias any more. Reports follow at the next refresh.\n"
+        assert home.run("alias", "remove", "ann2", "--server", url).code == 2
         assert said("rule", "add", "data:x", "vision").out.startswith("data:x belongs to vision.")
         assert len(home.run("rule", "list", "--format", "csv").rows) == 1
         assert said("rule", "remove", "data:x").out.startswith("The rule of data:x is removed.")

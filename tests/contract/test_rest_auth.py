@@ -315,14 +315,16 @@ def test_a_token_with_teams_shows_their_rows_only(tmp_path, secret):
     home = owned(tmp_path, AUTH % ("", 0), files=(("mine.bin", 100), ("other.bin", 50)))
     assert home.run("rule", "add", "data:other.bin", "blue").code == 0
     assert home.run("team", "add", "bo", "blue").code == 0
+    for name, canonical in (("uid:1", "bo"), ("uid:2", "red-user")):
+        assert home.run("alias", "add", name, canonical).code == 0
     assert home.run("quota", "set", "--team", "blue", "--hard", "1KB").code == 0
     refresh(home.config, now=NOW + dt.timedelta(seconds=1))
     with InProcess({"": home.config}) as api:
         red, all_teams = bearer(signed(teams=["red"])), bearer(signed())
         for path in ("usage?group_by=team", "usage", "usage?group_by=backend", "quota", "team",
                      "backends", "growth", "growth?by=team", "stale?days=0", "rules",
-                     "user/bo", "diff?day1=2020-01-01&day2=2099-01-01", "growth?by=backend",
-                     "growth?forecast=2"):  # fmt: skip
+                     "aliases", "user/bo", "user/uid:1", "diff?day1=2020-01-01&day2=2099-01-01",
+                     "growth?by=backend", "growth?forecast=2"):  # fmt: skip
             whole, mine = api.get(path, all_teams), api.get(path, red)
             assert (whole.status, mine.status) == (200, 200), (path, mine.body)
             text = mine.body.decode()
@@ -338,6 +340,10 @@ def test_a_token_with_teams_shows_their_rows_only(tmp_path, secret):
                      "rules/preview?backend=data&team=red",
                      "stale?as_of=2030-01-01T00:00:00Z"):  # fmt: skip
             assert api.get(path, red).status == 403, path
+        assert [row["name"] for row in api.get("aliases", red).json] == ["uid:2"]
+        taken = {"name": "bo", "canonical": "red-user"}  # would bring another team's files
+        assert api.post("aliases", taken, red).status == 403
+        assert api.ask("DELETE", "aliases?name=uid:1", None, red).status == 403
         for body in ({"team_name": "blue", "hard_limit": 1}, {"team_name": "red", "hard_limit": 9}):
             status = api.ask("PUT", "quota", body, red).status
             assert status == (200 if body["team_name"] == "red" else 403)

@@ -11,7 +11,7 @@ from tests.servers.asgi import InProcess
 
 EVENT = {"ts": "2026-01-05T10:00:00Z", "user": "ann", "backend": "data", "path": "a", "op": "read"}
 GETS = ("usage", "stale", "growth", "quota", "user/ann", "backends", "team", "ledger", "rules",
-        "audit_log", "verify", "diff?day1=2026-01-01&day2=2026-01-02")  # fmt: skip
+        "aliases", "audit_log", "verify", "diff?day1=2026-01-01&day2=2026-01-02")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -240,6 +240,24 @@ def test_a_quota_and_a_rule_can_be_removed_and_all_of_it_is_in_the_audit_log(api
     ]
     assert {row["who"] for row in log} == {"local"}
     assert json.loads(log[3]["after"])["hard_bytes"] == 5
+
+
+def test_an_alias_is_set_listed_and_removed_and_is_in_the_audit_log(api):
+    pair = {"name": "uid:77", "canonical": "zoe"}
+    assert api.post("aliases", pair).json == {"status": "ok"}
+    assert api.get("aliases").json == [pair | {"since": None}]
+    for bad in ({}, {"name": "x"}, {"name": "x", "canonical": "x"}, {"name": "unknown",
+                "canonical": "x"}, {"name": "zoe", "canonical": "uid:77"},
+                {"name": "x", "canonical": "team:red"}, pair | {"since": "soon"}):  # fmt: skip
+        assert api.post("aliases", bad).status == 400, bad
+    assert api.ask("DELETE", "aliases?name=uid:77").status == 200
+    assert api.ask("DELETE", "aliases?name=uid:77").status == 404
+    assert api.get("aliases").json == []
+    log = api.get("audit_log?limit=2").json
+    assert [(row["action"], row["object"], row["who"]) for row in log] == [
+        ("alias remove", "uid:77", "local"), ("alias add", "uid:77", "local"),
+    ]  # fmt: skip
+    assert json.loads(log[1]["after"]) == pair | {"since_at": None}
 
 
 def test_an_unknown_backend_of_a_quota_is_said(api):

@@ -1,7 +1,10 @@
 """`/metrics` of the lake: the numbers of the reports, bounded in number, cut to one's teams."""
 
 import datetime as dt
+import json
 import os
+import subprocess
+import sys
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -10,6 +13,7 @@ from servers.rest import Server
 from api.lakemetrics import lake_text
 from lake import gauges
 from storage import clock
+from storage.landing import compress, segment_name
 
 NOW = clock.now()
 
@@ -66,8 +70,31 @@ def test_the_numbers_are_those_of_the_lake(governed):
     assert found["warpdrive_ingest_events_total",] == 1
     assert found["warpdrive_ingest_quarantined_lines_total",] == 1
     assert found["warpdrive_ingest_objects_total",] == 1
+    assert found["warpdrive_ingest_skewed_objects_total",] == 0
     assert found["warpdrive_agents_dropped_events_total",] == 0
     assert not [k for k in found if k[0] == "warpdrive_lake_coverage_ratio"]  # no agent reports
+
+
+@pytest.mark.parametrize("hour", ["2001-01-01T00", "2199-01-01T00"])
+def test_a_node_with_a_wrong_clock_is_in_the_log_the_ledger_and_the_metrics(home, hour):
+    """The object counts; who ingests it, who looks for it and who watches is told."""
+    event = {"ts": (NOW - dt.timedelta(minutes=1)).isoformat(), "user": "ann", "backend": "data",
+             "path": "a", "op": "read", "node": "n9"}  # fmt: skip
+    body = compress([json.dumps(event).encode() + b"\n"])
+    home.land(segment_name(hour, "n9", "ab" * 8, 1, 1), raw=body)
+    command = [sys.executable, "-c", "import cli; cli.run()", "ingest", "--config", home.file]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Ingested 1 events from 1 objects" in done.stdout
+    assert "1 objects from a wrong clock" in done.stdout
+    told = [line for line in done.stderr.splitlines() if line.startswith("WARNING")]
+    assert any("1 objects are named for an hour" in line and "clocks" in line for line in told)
+    assert home.run("refresh").code == 0
+    (row,) = home.run("ledger", "--format", "csv").rows
+    assert (row["node"], row["hour"], row["events"]) == ("n9", "skewed", "1")
+    found = samples(lake_text(home.config.lake.root))
+    assert found["warpdrive_ingest_skewed_objects_total",] == 1
+    assert found["warpdrive_ingest_objects_total",] == 1
 
 
 def test_a_token_of_some_teams_sees_those_only(governed):

@@ -80,7 +80,8 @@ QUESTIONS = (
     *(("stale", days, size, backend, limit)
       for days in (0, 1, 30, 90, 400) for size in (0, 3)
       for backend, limit in (("", 0), ("data", 5), ("all", 0))),
-    *(("user", user, backend, limit) for user in ("ann", "o'hara", "nobody")
+    *(("user", names, backend, limit)
+      for names in (("ann",), ("o'hara",), ("nobody",), ("o'hara", "ann"), ("both", "ann"))
       for backend, limit in (("", 0), ("other", 7))),
     *(("prefixes", how, depth) for how in ("owner", "access") for depth in (1, 2, 3, 9)),
     ("ledger", "", 24), ("ledger", "n1", 1000), ("ledger", "", 1), ("rules",),
@@ -106,7 +107,7 @@ def test_the_questions_are_not_empty(asked):
     assert {(r["backend"], r["coverage"]) for r in query.stale(1, 0, "", 0)} == {
         ("data", 1 / 48), ("other", None),
     }  # fmt: skip
-    assert query.user("o'hara", "", 0)
+    assert query.user(("o'hara", "ann"), "", 0)
     assert [row["files"] for row in query.rules()] == [5, 30]
     gaps = {row["node"]: (row["gaps"], row["drops"]) for row in query.ledger("", 1000)}
     assert gaps["n1"] == (2, 14)

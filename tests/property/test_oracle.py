@@ -31,6 +31,7 @@ from lake.schemas import (
     STALE_INDEX,
     TEAMS,
     USAGE,
+    USER_ALIASES,
 )
 from pipelines import crawl, ingest
 from pipelines.refresh import refresh
@@ -80,6 +81,10 @@ WORLD = st.fixed_dictionaries({
         st.sampled_from(["ann", "bob", "cid", "uid:7"]), st.sampled_from(["x", "y"]),
         st.sampled_from([None, START + dt.timedelta(days=30), START + dt.timedelta(days=100)]),
     ), max_size=5, unique_by=lambda row: row[:2]),
+    "aliases": st.lists(st.tuples(
+        st.sampled_from(["bob", "cid", "uid:7", "o'neil"]), st.sampled_from(["ann", "zoe"]),
+        st.sampled_from([None, START + dt.timedelta(days=30), START + dt.timedelta(days=100)]),
+    ), max_size=3, unique_by=lambda row: row[0]),
     "rules": st.lists(st.tuples(
         st.sampled_from(BACKENDS), st.sampled_from(["", "d", "d/e", "de"]),
         st.sampled_from(["x", "z"]),
@@ -147,6 +152,8 @@ def decide(home, told):
     """Teams, rules and quotas, as somebody set them."""
     for user, team, since in told["members"]:
         control.add_members(home.lake, [(user, team)], since, "test", NOW)
+    for name, canonical, since in told["aliases"]:
+        control.add_alias(home.lake, (name, canonical), since, "test", NOW)
     for backend, prefix, team in told["rules"]:
         rule = {"backend": backend, "prefix": prefix, "team": team}
         control.add_rule(home.lake, rule, "test", NOW)
@@ -161,17 +168,23 @@ def opinion(home, as_of, kept):
     lake, found = home.lake, Oracle(as_of)
     for table, name in ((EVENTS, "events"), (FILE_CHANGES, "file_changes"), (AGENTS, "agents"),
                         (LISTINGS, "listing_rows"), (TEAMS, "team_rows"),
-                        (OWNERSHIP_RULES, "rule_rows")):  # fmt: skip
+                        (OWNERSHIP_RULES, "rule_rows"),
+                        (USER_ALIASES, "alias_rows")):  # fmt: skip
         found.table(name, [part.uri for part in lake.parts(table)], table.schema)
-    found.view("access", oracle.ACCESS_FROM_EVENTS)
-    found.view("files", oracle.FILES_BY_CHANGES)
-    found.view("listings", oracle.LATEST_LISTINGS)
-    found.view("changes", "select * from file_changes where snapshot_at <= as_of()")
     found.view(
-        "members",
-        'select "user", team, since_at, number from team_rows '
+        "people",
+        "select name, canonical from alias_rows "
         "where action = 'add' and (since_at is null or since_at <= as_of())",
     )
+    found.view("access", oracle.as_people(oracle.ACCESS_FROM_EVENTS, "user"))
+    found.view("files", oracle.as_people(oracle.FILES_BY_CHANGES, "owner"))
+    found.view("listings", oracle.LATEST_LISTINGS)
+    found.view("changes", "select * from file_changes where snapshot_at <= as_of()")
+    joined = (
+        'select "user", team, since_at, number from team_rows '
+        "where action = 'add' and (since_at is null or since_at <= as_of())"
+    )
+    found.view("members", oracle.as_people(joined, "user"))
     found.view(
         "rules",
         "select backend, prefix, team, 0 as rank from rule_rows "
@@ -179,13 +192,14 @@ def opinion(home, as_of, kept):
     )
     found.frame("quotas", control.quotas(lake))
     found.frame("ignored", pl.DataFrame({"name": ["root", "nobody"]}))
-    found.frame("kept_reader", kept.select("file_id", "reader"))
+    found.frame("kept", kept.select("file_id", "reader"))
+    found.view("kept_reader", oracle.as_people("from kept", "reader"))
     found.view("first_team", oracle.FIRST_TEAM)
-    found.view("owned", oracle.owners())
+    found.view("owned", oracle.owners(tie="said"))
     found.view("stale_index", oracle.stale_index())
     found.view("acted", oracle.ACTED)
-    found.view("ever_files", oracle.EVER_FILES)
-    found.view("ever", oracle.owners(files="ever_files"))
+    found.view("ever_files", oracle.as_people(oracle.EVER_FILES, "owner"))
+    found.view("ever", oracle.owners(files="ever_files", tie="said"))
     found.view("ever_owned", f"select file_id, {oracle.team_of('e.owner')} as team from ever e")
     return found
 

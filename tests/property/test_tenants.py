@@ -117,6 +117,7 @@ def change(draw):
                       "hard_limit": limit},
         "add_member": {"user_id": pick["user"], "team_name": pick["team"]},
         "import_members": f"user_id,team_name\n{pick['user']},{pick['team']}\n".encode(),
+        "add_alias": {"name": pick["node"], "canonical": pick["user"]},
         "add_rule": {"backend": pick["backend"], "prefix": pick["prefix"], "team": pick["team"]},
         "ingest": [event],
         "otlp_logs": {"resourceLogs": [{"scopeLogs": [{"logRecords": [

@@ -417,7 +417,7 @@ def test_documents_hold_stale_files_of_ninety_days(lake):
     """The published list: older than 90 days before as-of, largest first."""
     then = world.at(lake, POLICY, AS_OF)
     found = results.compute(then, POLICY, control.quotas(lake))
-    shown = publish.documents(found, then.members, AS_OF)["stale"]["path"].to_list()
+    shown = publish.documents(found, then.members, then.aliases, AS_OF)["stale"]["path"].to_list()
     assert shown == [
         "native-skew",
         "old-reader",
