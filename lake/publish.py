@@ -175,7 +175,9 @@ def _control(
     """The documents of quotas, teams and aliases as they are now, and the table's version."""
     before = lake.scan(QUOTA_STATUS).collect()
     limits = quota.status(control.quotas(lake), owned, before, as_of)
-    lake.append(QUOTA_EVENTS, quota.crossings(before, limits, as_of))
+    # Against the crossings themselves: who was killed before the next line has told them already.
+    told = quota.told(lake.scan(QUOTA_EVENTS).collect())
+    lake.append(QUOTA_EVENTS, quota.crossings(told, limits, as_of))
     lake.replace(QUOTA_STATUS, limits)
     versions = {QUOTA_STATUS.name: lake.version(QUOTA_STATUS)}
     people = {"team": control.memberships(lake, as_of), "alias": control.aliases(lake, as_of)}

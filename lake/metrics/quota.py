@@ -47,6 +47,19 @@ def status(
     )
 
 
+def told(events: pl.DataFrame) -> pl.DataFrame:
+    """team, backend, status that the rows of `quota_events` lead to, from OK.
+
+    In whatever order they are: what was entered once more often than left is where it stands.
+    """
+    key = ["team", "backend"]
+    steps = [
+        events.select(*key, status=name, n=pl.lit(n)) for name, n in (("after", 1), ("before", -1))
+    ] + [events.select(*key, status=pl.lit("OK"), n=pl.lit(1)).unique()]
+    net = pl.concat(steps).group_by(*key, "status").agg(pl.col("n").sum())
+    return net.filter(pl.col("n") > 0).unique(key, keep="first").drop("n")
+
+
 def crossings(before: pl.DataFrame, after: pl.DataFrame, as_of: dt.datetime) -> pl.DataFrame:
     """Rows of `quota_events`: quotas whose status is not what it was (OK where it was not)."""
     was = before.select("team", "backend", before="status")

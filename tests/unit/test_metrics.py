@@ -413,6 +413,21 @@ def test_quota_states(soft, hard, grace, before, now, status):
     assert quota.crossings(after, after, AS_OF).is_empty()
 
 
+def test_a_crossing_is_told_by_the_crossings_before_it():
+    """In whatever order the rows are: there and back, a third time, another quota, one twice."""
+    steps = [
+        ("t", "", "OK", "WARNING"), ("t", "", "WARNING", "EXCEEDED"), ("t", "", "EXCEEDED", "OK"),
+        ("t", "", "OK", "WARNING"), ("u", "", "OK", "EXCEEDED"), ("u", "data", "OK", "WARNING"),
+        ("u", "data", "WARNING", "OK"), ("v", "", "OK", "WARNING"), ("v", "", "OK", "WARNING"),
+    ]  # fmt: skip
+    rows = pl.DataFrame(steps, schema=["team", "backend", "before", "after"], orient="row")
+    for some in (rows, rows.reverse()):
+        assert quota.told(some).sort("team", "backend").rows() == [
+            ("t", "", "WARNING"), ("u", "", "EXCEEDED"), ("u", "data", "OK"), ("v", "", "WARNING"),
+        ]  # fmt: skip
+    assert quota.told(rows.clear()).is_empty()
+
+
 def test_documents_hold_stale_files_of_ninety_days(lake):
     """The published list: older than 90 days before as-of, largest first."""
     then = world.at(lake, POLICY, AS_OF)
