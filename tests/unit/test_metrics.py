@@ -17,7 +17,7 @@ from lake import buckets, classes, control, index, publish, results, spread, wor
 from lake import compute as computing
 from lake.compute import compute
 from lake.largest import IndexFile, largest_of
-from lake.metrics import usage
+from lake.metrics import quota, usage
 from lake.metrics.ownership import Rule
 from lake.metrics.span import INDEX
 from lake.runner import INLINE
