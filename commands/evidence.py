@@ -103,7 +103,7 @@ def diff(day1: str, day2: str, by: str, depth: int, fmt: str, **o: Any) -> None:
 @formatted
 @common
 def audit_log(limit: int, fmt: str, **o: Any) -> None:
-    """Who changed quotas, teams and rules, newest first.
+    """Who changed quotas, teams, aliases and rules, newest first.
 
     Example: warpdrive audit-log --limit 20
     """
