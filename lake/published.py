@@ -40,6 +40,7 @@ COLUMNS = {
         "checked", "agree", "agreement_low", "agreement_high",
     ),
     "team": ("user", "team", "since_at", "rank"),
+    "alias": ("name", "canonical", "since_at"),
 }  # fmt: skip
 """What the rows of a document have, by its name's first word: `lake.schemas` without polars."""
 Row = dict[str, Any]

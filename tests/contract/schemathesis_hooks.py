@@ -41,12 +41,17 @@ def before_call(context, case, **kwargs):
 
     The document lists those that there were when it was asked for, and what it does not list is
     refused as unknown. For the same reason one member of the team that is listed stays.
+    An alias is of another name, and none of those is `unknown` or a circle.
     """
     if isinstance(case.body, str):
         case.body = MEMBER.sub(r"\1,new team \2", case.body)
     if case.method == "DELETE" and (case.query or {}).get("user") == "ann":
         case.query = case.query | {"user": "bob"}
     if isinstance(case.body, dict):
+        for key in ("name", "canonical"):
+            name = case.body.get(key)
+            if isinstance(name, str) and 0 < len(name) < 180:
+                case.body = case.body | {key: f"a {key} {name}"}
         for key in ("team_name", "team"):
             name = case.body.get(key)
             if isinstance(name, str) and 0 < len(name) < 180:
