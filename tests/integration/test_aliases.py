@@ -1,6 +1,7 @@
 """Names that are one person: one owner, one user, one member, from the instant they are so."""
 
 import datetime as dt
+import os
 
 import pytest
 
@@ -30,6 +31,7 @@ def two_nodes(home):
     """Four files, accesses by ann as two names and by bob; both of them in teams; refreshed."""
     for path, size in SIZES.items():
         (home.root() / path).write_bytes(b"x" * size)
+        os.utime(home.root() / path, 2 * ((NOW - 30 * DAY).timestamp(),))
     at = (NOW - DAY).isoformat()
     home.land("one.jsonl", *(
         {"ts": at, "node": node, "user": user, "backend": "data", "path": path, "op": op,
