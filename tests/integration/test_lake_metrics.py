@@ -66,7 +66,9 @@ def test_the_numbers_are_those_of_the_lake(governed):
     assert found["warpdrive_lake_added_bytes", data] == 123
     assert found["warpdrive_lake_listing_state", data, ("state", "complete")] == 1
     assert found["warpdrive_lake_listing_state", data, ("state", "held")] == 0
-    assert abs(found["warpdrive_lake_crawled_timestamp_seconds", data] - clock.now().timestamp()) < 120
+    assert (
+        abs(found["warpdrive_lake_crawled_timestamp_seconds", data] - clock.now().timestamp()) < 120
+    )
     assert found["warpdrive_ingest_events_total",] == 1
     assert found["warpdrive_ingest_quarantined_lines_total",] == 1
     assert found["warpdrive_ingest_objects_total",] == 1
