@@ -53,8 +53,8 @@ def world(tmp_path_factory):
         for user, path, op in (("ann", "p1/a", "write"), ("bob", "p1/a", "read"),
                                ("ann", "p1/q/b", "read"))
     ))  # fmt: skip
-    for args in (("ingest",), ("crawl",), ("team", "add", "ann", "vision"), ("alias", "add", "eve", "ann"),
-                 ("rule", "add", "other:p1", "vision"),
+    for args in (("ingest",), ("crawl",), ("team", "add", "ann", "vision"),
+                 ("alias", "add", "eve", "ann"), ("rule", "add", "other:p1", "vision"),
                  ("quota", "set", "--team", "vision", "--hard", "4KB"), ("refresh",)):  # fmt: skip
         assert home.run(*args).code == 0
     server = Server(home.file)
