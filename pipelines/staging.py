@@ -123,8 +123,11 @@ def _frame(batches: list[pa.RecordBatch]) -> pl.DataFrame:
     """The rows in those columns that say anything."""
     table = pa.Table.from_batches(batches)
     there = [name for name in table.column_names if table[name].null_count < table.num_rows]
-    listed = table.select([*dict.fromkeys(["path", "size_bytes", *there])])
-    return pl.DataFrame(pl.from_arrow(listed, rechunk=True))
+    # One column at a time: its pieces are let go before the next one is brought together.
+    return pl.DataFrame({
+        name: pl.from_arrow(table[name], rechunk=True)
+        for name in dict.fromkeys(["path", "size_bytes", *there])
+    })  # fmt: skip
 
 
 def in_order(batches: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
