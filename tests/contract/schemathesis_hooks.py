@@ -44,7 +44,7 @@ def before_call(context, case, **kwargs):
     An alias is of another name, and none of those is `unknown` or a circle.
     """
     if isinstance(case.body, str):
-        case.body = MEMBER.sub(r"\1,new team \2", case.body)
+        case.body = MEMBER.sub(r"\1,newteam\2", case.body)
     if case.method == "DELETE" and (case.query or {}).get("user") == "ann":
         case.query = case.query | {"user": "bob"}
     if isinstance(case.body, dict):
