@@ -50,13 +50,14 @@ from storage.config import load_config
 config = load_config(file)
 print(crawl(Lake(config.lake.root), config.backends[0], CrawlOptions(clock.now())))
 """
-# Where: the commits of file_changes, listings, files, the appends; parts of large ranges; the sort.
+# Where: the commits of file_changes, listings, files; parts of large ranges; the sort.
 PLACES = [
-    ("lake.store:Lake.commit", 1), ("lake.store:Lake.append", 1), ("lake.store:Lake.commit", 2),
+    ("lake.store:Lake.commit", 1), ("lake.store:Lake.commit", 2), ("lake.store:Lake.commit", 3),
     *(
         pytest.param(*place, marks=pytest.mark.slow)
         for place in (
-            ("pipelines.crawl:compared", 1), ("pipelines.index:write_part", 1),
+            ("pipelines.crawl:compared", 1), ("pipelines.crawl:write_part", 1),
+            ("pipelines.index:write_part", 1),
             ("pipelines.index:write_part", 3), ("pipelines.staging:Staged._spill", 1),
             ("pipelines.crawl:shutil.rmtree", 2),
         )
