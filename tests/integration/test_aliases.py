@@ -16,6 +16,7 @@ from storage import clock
 
 NOW = clock.now()
 DAY = dt.timedelta(days=1)
+OLD = (NOW - 30 * DAY).timestamp()
 # node, user, path, op, bytes: the same person on two nodes, one of which knows no names
 EVENTS = (
     ("n1", "ann", "a", "write", 10), ("n2", "uid:1017", "b", "write", 20),
@@ -31,7 +32,7 @@ def two_nodes(home):
     """Four files, accesses by ann as two names and by bob; both of them in teams; refreshed."""
     for path, size in SIZES.items():
         (home.root() / path).write_bytes(b"x" * size)
-        os.utime(home.root() / path, 2 * ((NOW - 30 * DAY).timestamp(),))
+        os.utime(home.root() / path, (OLD, OLD))
     at = (NOW - DAY).isoformat()
     home.land("one.jsonl", *(
         {"ts": at, "node": node, "user": user, "backend": "data", "path": path, "op": op,

@@ -32,6 +32,7 @@ print(done.events, done.quarantined, int(re.search(r"VmHWM:\\s+(\\d+) kB", told)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_an_object_of_gigabytes_is_ingested_in_bounded_memory(home):
     """3 GiB of events and a bad line at their end: all counted, the line told by its number."""
     at = (NOW - dt.timedelta(hours=1)).isoformat()
