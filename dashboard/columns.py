@@ -72,6 +72,8 @@ def _of_limit(row: Row) -> Cell:
 
 def _crossing(row: Row) -> Cell:
     """The day on which the forecast reaches the next limit, its bounds on hover."""
+    if "next_limit_bytes" not in row:
+        return Cell("—", "told by the next refresh")
     if not row["next_limit_bytes"]:
         return Cell("all limits crossed" if row["status"] != "OK" else "no limit")
     size = fmt.size(row["next_limit_bytes"])
@@ -104,6 +106,10 @@ def agreement(row: Row) -> Cell:
     told = f"{fmt.count(row['agree'])} of {fmt.count(row['checked'])} compared rows agree"
     at = fmt.exact_instant(row.get("verified_at"))
     return Cell(f"{low:.1%} to {high:.1%}", f"{told} (95 % bounds), audited {at}")
+
+
+def _most_a_day(row: Row) -> Cell:
+    return Cell(fmt.count(row["files"]), "files touched on the day with the most")
 
 
 QUOTA = (
@@ -233,7 +239,7 @@ JOBS = (
     Column("First seen", _instant_minute("first_at")),
     Column("Last seen", _instant_minute("last_at")),
     Column("Nodes", _counted("nodes"), number=True),
-    Column("Files", _counted("files"), number=True),
+    Column("Files a day", _most_a_day, number=True),
     Column("Accesses", _counted("accesses"), number=True),
     Column("Read", _sized("bytes_read"), number=True),
     Column("Written", _sized("bytes_written"), number=True),

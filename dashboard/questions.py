@@ -9,21 +9,21 @@ from typing import Any
 import polars as pl
 
 from dashboard.data import MAX_POINTS, Row, Source, thinned
-from lake import browse, control, detail, explore, marks
+from lake import browse, control, crossing, detail, explore, marks, people
 from lake.ask import rows as as_rows
 from lake.browse import Key, Totals, Wanted
 from lake.detail import Part
+from lake.names import names_of
 from lake.schemas import FILES, STALE_INDEX, STALE_ROLLUP
+from lake.store import Lake
 from storage.units import format_instant
 
 CHANGE_DAYS = 30
 WEEK_DAYS = 7
-FORECAST_DAYS = 365
 MAX_CRAWLS = 50
 MAX_TILES = 60
 MAX_JOBS = 200
 MAX_LINES = 500
-MAX_TOUCHED = 500
 MAX_MARKS = 5_000
 KEYS = ("backend", "path", "file_id", "size_bytes", "team")
 
@@ -189,34 +189,21 @@ def tiers(source: Source, backend: str) -> list[Row]:
 
 def quotas(source: Source) -> list[Row]:
     """Every quota with its grace and the days on which the forecast reaches its next limit."""
-    known = {"", *names(source)}
     graces = {
         (row["team"], row["backend"]): row["grace_seconds"]
         for row in control.quotas(source.lake).to_dicts()
     }
-    series: dict[str, list[Row]] = {}
-    found = []
-    for row in source.reader.quota():
-        place = row["backend"]
-        if place in known and place not in series:
-            series[place] = source.reader.growth(place, 1, "team", FORECAST_DAYS)
-        ahead = [p for p in series.get(place, []) if p["team"] == row["team"] and "low_bytes" in p]
-        grace = {"grace_seconds": graces.get((row["team"], place), 0)}
-        found.append(row | grace | crossing(row, ahead))
-    return found
-
-
-def crossing(quota: Row, ahead: list[Row]) -> Row:
-    """The next limit of a quota and the days on which the forecast and its bounds reach it."""
-    limits = [n for n in (quota["soft_bytes"], quota["hard_bytes"]) if n > quota["usage_bytes"]]
-    limit = min(limits, default=0)
-    found: Row = {"next_limit_bytes": limit or None}
-    for name, column in (
-        ("crossed_on", "bytes"), ("crossed_early", "high_bytes"), ("crossed_late", "low_bytes"),
-    ):  # fmt: skip
-        days = (point["day"] for point in ahead if limit and point[column] >= limit)
-        found[name] = next(days, None)
-    return found
+    names = ("next_limit_bytes", *(name for name, _ in crossing.DAYS))
+    known = {
+        (row["team"], row["backend"]): {name: row[name] for name in names}
+        for row in source.generation.rows("crossing")
+    }
+    return [
+        row
+        | {"grace_seconds": graces.get((row["team"], row["backend"]), 0)}
+        | known.get((row["team"], row["backend"]), {})
+        for row in source.reader.quota()
+    ]
 
 
 @dataclass(frozen=True)
@@ -240,21 +227,39 @@ def user(source: Source, name: str) -> UserDetail:
 
 def user_files(source: Source, name: str) -> list[Row]:
     """The latest files that a user touched, per day."""
-    return source.reader.user(name, "", MAX_TOUCHED)
+    if not _shown(source, name):
+        return []
+    return as_rows(people.touched(_pinned(source), _names(source, name), source.as_of))
 
 
 def user_days(source: Source, name: str, days: int) -> list[Row]:
     """What a user did on each of the last days."""
-    if source.teams is not None and name not in users(source):
+    if not _shown(source, name):
         return []
-    return as_rows(detail.active_days(source.lake, name, source.as_of, days))
+    return as_rows(people.active_days(_pinned(source), _names(source, name), source.as_of, days))
 
 
 def user_jobs(source: Source, name: str, days: int) -> list[Row]:
     """The jobs that a user ran."""
-    if source.teams is not None and name not in users(source):
+    if not _shown(source, name):
         return []
-    return as_rows(detail.jobs(source.lake, name, source.as_of, days, MAX_JOBS))
+    return as_rows(people.jobs(_pinned(source), _names(source, name), source.as_of, days, MAX_JOBS))
+
+
+def _shown(source: Source, name: str) -> bool:
+    """Whether the viewer may see what a user does: those who count for one of the teams."""
+    members = source.reader.team()
+    return source.teams is None or any(r["user"] == name and r["rank"] == 0 for r in members)
+
+
+def _names(source: Source, name: str) -> tuple[str, ...]:
+    """Every name of the person, the one that counts first."""
+    return names_of(name, control.people(source.lake, source.as_of))
+
+
+def _pinned(source: Source) -> Lake:
+    """The lake as the generation has it."""
+    return source.lake.at(source.generation.versions)
 
 
 def ledger(source: Source, hours: int) -> list[Row]:

@@ -1,20 +1,16 @@
-"""Closer looks for people: crawls, tiers, prefixes, evidence, days, jobs, quarantined lines.
+"""Closer looks for people: crawls, tiers, prefixes, evidence, quarantined lines.
 
 Each is one small frame, from pinned versions of the tables where readers compare it with others.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import NamedTuple
 
 import polars as pl
 
-from lake import control
-from lake.counted import events
 from lake.metrics.usage import prefix
-from lake.names import names_of
-from lake.schemas import ACCESS_DAILY, FILES, LISTINGS, QUARANTINE, STALE_INDEX
+from lake.schemas import FILES, LISTINGS, QUARANTINE, STALE_INDEX
 from lake.store import Lake
 
 UNKNOWN_TIER = "not told"
@@ -71,54 +67,6 @@ def evidence(lake: Lake, part: Part) -> pl.DataFrame:
     return _largest(found.group_by("owner_source").agg(SUMS), "owner_source")
 
 
-def active_days(lake: Lake, user: str, as_of: dt.datetime, days: int) -> pl.DataFrame:
-    """day, accesses, bytes_read, bytes_written, files of a user, oldest first."""
-    first = (as_of - dt.timedelta(days=days)).date()
-    mine = lake.scan(ACCESS_DAILY).filter(
-        _by(lake, user, as_of), pl.col("day") > first, pl.col("last_access_at") <= as_of
-    )
-    return (
-        mine.group_by("day")
-        .agg(
-            accesses=(pl.col("read_count") + pl.col("write_count")).sum(),
-            bytes_read=pl.col("bytes_read").sum(),
-            bytes_written=pl.col("bytes_written").sum(),
-            files=pl.col("file_id").n_unique().cast(pl.Int64),
-        )
-        .sort("day")
-        .collect(engine="streaming")
-    )
-
-
-def jobs(lake: Lake, user: str, as_of: dt.datetime, days: int, limit: int) -> pl.DataFrame:
-    """job, node, first_at, last_at, files, accesses, bytes_read, bytes_written; newest first.
-
-    From the raw events of the last `days`: those with a Slurm job or a Kubernetes pod.
-    """
-    first = as_of - dt.timedelta(days=days)
-    job = pl.when(pl.col("job") != "").then("job").otherwise("pod")
-    mine = events(lake).filter(
-        pl.col("hour") >= first.strftime("%Y-%m-%dT%H"), _by(lake, user, as_of),
-        pl.col("ts") > first, pl.col("ts") <= as_of, pl.col("op").is_in(["read", "write"]),
-        pl.col("error") == "", (pl.col("job") != "") | (pl.col("pod") != ""),
-    )  # fmt: skip
-    return (
-        mine.group_by(job=job)
-        .agg(
-            nodes=pl.col("node").n_unique().cast(pl.Int64),
-            first_at=pl.col("ts").min(),
-            last_at=pl.col("ts").max(),
-            files=pl.col("file_id").n_unique().cast(pl.Int64),
-            accesses=pl.col("count").sum(),
-            bytes_read=pl.col("bytes_read").sum(),
-            bytes_written=pl.col("bytes_written").sum(),
-        )
-        .sort(["last_at", "job"], descending=[True, False])
-        .head(limit)
-        .collect(engine="streaming")
-    )
-
-
 def quarantine(lake: Lake, since_hour: str, reason: str, limit: int) -> pl.DataFrame:
     """hour, object, line, reason, text of refused lines, newest landing hour first."""
     found = lake.scan(QUARANTINE).filter(pl.col("hour") >= since_hour)
@@ -140,11 +88,6 @@ def quarantine_reasons(lake: Lake, since_hour: str) -> pl.DataFrame:
         .sort(["lines", "reason"], descending=[True, False])
         .collect()
     )
-
-
-def _by(lake: Lake, user: str, as_of: dt.datetime) -> pl.Expr:
-    """Whether a row is of the user, under any of his names."""
-    return pl.col("user").is_in(names_of(user, control.people(lake, as_of)))
 
 
 def _largest(rows: pl.LazyFrame, then: str, limit: int = 0) -> pl.DataFrame:

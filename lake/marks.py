@@ -19,6 +19,7 @@ from storage.errors import UsageError
 
 MAX_REASON_LENGTH = 500
 UNASSIGNED = "unassigned"
+IDENTITY = ("backend", "path", "file_id", "etag", "size_bytes")
 
 
 class Change(NamedTuple):
@@ -42,7 +43,7 @@ def mark(lake: Lake, chosen: pl.DataFrame, reason: str, by: str, at: dt.datetime
         raise UsageError(f"the reason has {len(reason)} characters: at most {MAX_REASON_LENGTH}.")
     with held(lake.root, "control", control.LEASE_WAIT_SECONDS):
         new = (
-            _identified(lake, chosen["file_id"])
+            _identified(lake, chosen)
             .join(_valid(lake).select("file_id"), on="file_id", how="anti")
             .with_columns(reason=pl.lit(reason), state=pl.lit("marked"))
         )
@@ -74,6 +75,10 @@ def marked(lake: Lake, index_version: int | None = None) -> pl.DataFrame:
     `stale_index` at a version; `unassigned` where that does not know the file.
     """
     rows = latest(lake).filter(pl.col("state") == "marked").collect()
+    if rows.is_empty():
+        return rows.select(MARKS.schema.names()).with_columns(
+            owner=pl.lit(UNASSIGNED), team=pl.lit(UNASSIGNED)
+        )
     here = pl.col("file_id").is_in(rows["file_id"].implode())
     owned = lake.scan(STALE_INDEX, index_version).filter(here).select("file_id", "owner", "team")
     return (
@@ -91,9 +96,7 @@ def _valid(lake: Lake) -> pl.DataFrame:
 
 def _stated(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
     """Marks with `state` void where the file is not the one that was marked."""
-    now = _identified(lake, rows["file_id"]).select(
-        "file_id", etag_now="etag", size_now="size_bytes"
-    )
+    now = _identified(lake, rows).select("file_id", etag_now="etag", size_now="size_bytes")
     same = (pl.col("etag") == pl.col("etag_now")) & (pl.col("size_bytes") == pl.col("size_now"))
     state = pl.when(same.fill_null(value=False)).then("state").otherwise(pl.lit("void"))
     return (
@@ -103,14 +106,24 @@ def _stated(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _identified(lake: Lake, file_ids: pl.Series) -> pl.DataFrame:
-    """backend, path, file_id, etag, size_bytes of the files that are there now."""
+def _identified(lake: Lake, chosen: pl.DataFrame) -> pl.DataFrame:
+    """backend, path, file_id, etag, size_bytes of those files that are there now.
+
+    `files` is in order of path: what lies before the first and behind the last is not read.
+    """
+    if chosen.is_empty():
+        return pl.DataFrame(schema={name: FILES.schema[name] for name in IDENTITY})
+    paths = chosen["path"].sort()
     modified = pl.lit("modified:") + pl.col("modified_at").dt.to_string(
         "%Y-%m-%dT%H:%M:%S%.fZ"
     ).fill_null("")
     return (
         lake.scan(FILES)
-        .filter(pl.col("file_id").is_in(file_ids.unique().implode()))
+        .filter(
+            pl.col("backend").is_in(chosen["backend"].unique().to_list()),
+            pl.col("path").is_between(pl.lit(paths[0]), pl.lit(paths[-1])),
+            pl.col("file_id").is_in(chosen["file_id"].unique().implode()),
+        )
         .select(
             "backend", "path", "file_id",
             etag=pl.coalesce(pl.col("etag"), modified), size_bytes="size_bytes",

@@ -8,7 +8,7 @@ import datetime as dt
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,8 +19,9 @@ import polars as pl
 from obstore.store import LocalStore
 
 from lake import control, explore
+from lake.crossing import crossings
 from lake.metrics import quota
-from lake.published import CURRENT, Generation, current, parsed, place
+from lake.published import COLUMNS, CURRENT, Generation, current, parsed, place
 from lake.results import AUDITED, Results, audited, owned_bytes
 from lake.schemas import BACKENDS, FILES, QUOTA_EVENTS, QUOTA_STATUS, STALE_INDEX, USAGE
 from lake.store import Lake, SupersededError
@@ -40,7 +41,11 @@ TRIES = 20
 CLAIM, MANIFEST = "claim", "generation.json"
 STALE_DAYS = 90
 STALE_LIMIT = 1000
+CROSSING = {
+    name: pl.Int64 if name.endswith("_bytes") else pl.String for name in COLUMNS["crossing"]
+}
 Documents = dict[str, pl.DataFrame]
+Row = dict[str, Any]
 
 
 def documents(
@@ -99,7 +104,8 @@ def publish_results(lake: Lake, made: Refreshed, at: dt.datetime) -> Generation:
                 f"a refresh that started later has published generation {before.number}: "
                 "these results are not published."
             )
-        documents, versions = _control(lake, made.as_of, made.owned)
+        growth = as_rows(made.documents["growth-team"])
+        documents, versions = _control(lake, made.as_of, made.owned, growth)
         return dataclasses.replace(
             before,
             ticket=made.ticket,
@@ -128,7 +134,8 @@ def publish_control(lake: Lake, at: dt.datetime) -> Generation:
     def change(before: Generation, number: int) -> Generation:
         as_of = parse_instant(before.as_of) if before.as_of else at
         owned = owned_bytes(lake.scan(USAGE, before.versions.get(USAGE.name)).collect())
-        documents, versions = _control(lake, as_of, owned)
+        growth, known = before.rows("growth-team"), before.rows("crossing")
+        documents, versions = _control(lake, as_of, owned, growth, known)
         return dataclasses.replace(
             before,
             as_of=format_instant(as_of),
@@ -170,9 +177,13 @@ def publish_explored(lake: Lake, at: dt.datetime) -> Generation:
 
 
 def _control(
-    lake: Lake, as_of: dt.datetime, owned: pl.DataFrame
-) -> tuple[Documents, dict[str, int]]:
-    """The documents of quotas, teams and aliases as they are now, and the table's version."""
+    lake: Lake, as_of: dt.datetime, owned: pl.DataFrame, growth: Sequence[Row],
+    known: Sequence[Row] = (),
+) -> tuple[Documents, dict[str, int]]:  # fmt: skip
+    """The documents of quotas, teams and aliases as they are now, and the table's version.
+
+    `growth`: its rows by team; `known`: crossings that were made of them before.
+    """
     before = lake.scan(QUOTA_STATUS).collect()
     limits = quota.status(control.quotas(lake), owned, before, as_of)
     # Against the crossings themselves: who was killed before the next line has told them already.
@@ -180,8 +191,14 @@ def _control(
     lake.append(QUOTA_EVENTS, quota.crossings(told, limits, as_of))
     lake.replace(QUOTA_STATUS, limits)
     versions = {QUOTA_STATUS.name: lake.version(QUOTA_STATUS)}
-    people = {"team": control.memberships(lake, as_of), "alias": control.aliases(lake, as_of)}
-    return {"quota": limits, **people}, versions
+    reached = crossings(as_rows(limits), growth, as_of.date(), known)
+    made = {
+        "quota": limits,
+        "crossing": pl.DataFrame(reached, schema=CROSSING),
+        "team": control.memberships(lake, as_of),
+        "alias": control.aliases(lake, as_of),
+    }
+    return made, versions
 
 
 def _put(store: ObjectStore, number: int, documents: Documents) -> dict[str, str]:
@@ -231,7 +248,7 @@ def as_json(frame: pl.DataFrame) -> bytes:
     return json.dumps(as_rows(frame), separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def as_rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
+def as_rows(frame: pl.DataFrame) -> list[Row]:
     """Rows as a document has them."""
     instants = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime)]
     days = [name for name, dtype in frame.schema.items() if dtype == pl.Date]

@@ -35,6 +35,10 @@ COLUMNS = {
         "quota_id", "team", "backend", "soft_bytes", "hard_bytes", "usage_bytes", "status",
         "soft_since_at", "grace_until_at",
     ),
+    "crossing": (
+        "team", "backend", "soft_bytes", "hard_bytes", "usage_bytes", "next_limit_bytes",
+        "crossed_on", "crossed_early", "crossed_late",
+    ),
     "backends": (
         "name", "type", "files", "bytes", "state", "crawled_at", "coverage", "verified_at",
         "checked", "agree", "agreement_low", "agreement_high",

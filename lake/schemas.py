@@ -201,19 +201,72 @@ FILE_USER = Table(
     partition_by=("bucket", "landing_day"),
 )
 
+_LANDED = _c("landing_day", TEXT, "day of the landing hours that were folded, or skewed")
+_SUMS = (
+    _c("read_count", INT, "reads that did not fail"),
+    _c("write_count", INT, "writes that did not fail"),
+    _c("bytes_read", INT, "bytes of the reads"),
+    _c("bytes_written", INT, "bytes of the writes"),
+)
+
 ACTIVITY = Table(
     "activity",
     "what users did per backend and first path segment, per landing day",
     (
-        _c("landing_day", TEXT, "day of the landing hours that were folded, or skewed"),
+        _LANDED,
         _BACKEND,
         _c("prefix", TEXT, "first segment of the path"),
         _c("user", TEXT, "who"),
-        _c("read_count", INT, "reads that did not fail"),
-        _c("write_count", INT, "writes that did not fail"),
+        *_SUMS,
+        _c("last_access_at", AT, "latest read or write"),
+    ),
+    partition_by=("landing_day",),
+)
+
+USER_DAILY = Table(
+    "user_daily",
+    "what users did per UTC day and backend, per landing day; sorted by user",
+    (
+        _LANDED,
+        _c("user", TEXT, "who"),
+        _c("day", DAY, "UTC day of the accesses"),
+        _BACKEND,
+        *_SUMS,
+        _c("files", INT, "files touched, of what landed that day"),
+    ),
+    partition_by=("landing_day",),
+)
+
+USER_FILES = Table(
+    "user_files",
+    "the first 500 files of each user, newest day first, then by path, per landing day",
+    (
+        _LANDED,
+        _c("user", TEXT, "who"),
+        _c("day", DAY, "UTC day of the accesses"),
+        _BACKEND,
+        _PATH,
+        *_SUMS,
+        _c("last_access_at", AT, "latest read or write of the day"),
+    ),
+    partition_by=("landing_day",),
+)
+
+USER_JOBS = Table(
+    "user_jobs",
+    "what Slurm jobs and Kubernetes pods did per user and UTC day, per landing day; sorted by user",
+    (
+        _LANDED,
+        _c("user", TEXT, "who"),
+        _c("job", TEXT, "Slurm job id, else the pod"),
+        _c("day", DAY, "UTC day of the accesses"),
+        _c("nodes", TEXTS, "host names of the agents that saw it"),
+        _c("first_at", AT, "earliest read or write of the day"),
+        _c("last_at", AT, "latest read or write of the day"),
+        _c("files", INT, "files touched, of what landed that day"),
+        _c("accesses", INT, "reads and writes that did not fail"),
         _c("bytes_read", INT, "bytes of the reads"),
         _c("bytes_written", INT, "bytes of the writes"),
-        _c("last_access_at", AT, "latest read or write"),
     ),
     partition_by=("landing_day",),
 )
@@ -564,9 +617,9 @@ RUNS = Table(
 TABLES: Final = {
     table.name: table
     for table in (
-        EVENTS, QUARANTINE, LEDGER, ACCESS_DAILY, FILE_STATE, FILE_USER, ACTIVITY, FILE_READER,
-        AGENTS, LISTINGS, FILES, FILE_CHANGES, STALE_INDEX, STALE_ROLLUP, USAGE, GROWTH,
-        QUOTA_STATUS, QUOTA_EVENTS, BACKENDS, VERIFICATIONS, TEAMS, QUOTAS,
-        OWNERSHIP_RULES, USER_ALIASES, MARKS, AUDIT_LOG,
+        EVENTS, QUARANTINE, LEDGER, ACCESS_DAILY, FILE_STATE, FILE_USER, ACTIVITY, USER_DAILY,
+        USER_FILES, USER_JOBS, FILE_READER, AGENTS, LISTINGS, FILES, FILE_CHANGES, STALE_INDEX,
+        STALE_ROLLUP, USAGE, GROWTH, QUOTA_STATUS, QUOTA_EVENTS, BACKENDS, VERIFICATIONS, TEAMS,
+        QUOTAS, OWNERSHIP_RULES, USER_ALIASES, MARKS, AUDIT_LOG,
     )
 }  # fmt: skip

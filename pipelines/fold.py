@@ -2,6 +2,7 @@
 
 A landing day whose ledger moved is computed anew by one task: its rows of `access_daily` and
 `agents`, and its partials of `file_state`, `file_user` and `activity`. Each table gets one commit.
+What users did (`pipelines.people`) is made of `access_daily` then.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lake.parts import Part, load, write_part
 from lake.runner import INLINE, Runner
 from lake.schemas import ACCESS_DAILY, AGENTS, EVENTS, LEDGER, Table
 from lake.store import Lake
+from pipelines.people import fold_users
 
 DAYS_AT_ONCE = 32
 TABLES = (AGENTS, ACCESS_DAILY, *state.PARTIALS)
@@ -61,7 +63,9 @@ def fold(
     """
     state.create(lake, buckets)
     found: dict[str, int] = {}
-    days = _days(lake, rebuild=rebuild)
+    # The ledger before the events: what is committed in between is folded the next time.
+    moves, batch = ledger_moves(lake)
+    days = _days(lake, moves, batch, rebuild=rebuild)
     for first in range(0, len(days), DAYS_AT_ONCE):
         done = list(runner.map(fold_day, days[first : first + DAYS_AT_ONCE]))
         if any(one.lost for one in done):
@@ -71,6 +75,7 @@ def fold(
         found |= {one.day.name: one.rows for one in done}
     if rebuild or state.is_doubted(lake):
         state.rebuild(lake, runner)
+    fold_users(lake, list(moves), batch, runner, rebuild=rebuild)
     return found
 
 
@@ -102,9 +107,7 @@ def _commit(lake: Lake, table: Table, done: Sequence[Folded]) -> None:
     lake.commit(table, new, old, [(f"fold:{one.day.name}", one.day.moves) for one in done])
 
 
-def _days(lake: Lake, *, rebuild: bool) -> list[Day]:
-    # The ledger before the events: what is committed in between is folded the next time.
-    moves, batch = ledger_moves(lake)
+def _days(lake: Lake, moves: Mapping[str, int], batch: int, *, rebuild: bool) -> list[Day]:
     files: dict[str, list[str]] = {}
     for part in event_files(lake, batch):
         files.setdefault(part.partition["hour"][:10], []).append(part.uri)

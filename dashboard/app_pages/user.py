@@ -9,7 +9,6 @@ from dashboard import format as fmt
 from dashboard.questions import Filter
 from dashboard.tables import Cell, card, table
 from dashboard.viewer import Viewer
-from lake.schemas import ACCESS_DAILY, EVENTS
 from storage.units import parse_instant
 
 HEAT_DAYS = 365
@@ -66,8 +65,7 @@ def totals(found: questions.UserDetail) -> None:
 
 def days(viewer: Viewer, name: str) -> None:
     """A year of days, the darker the more accesses."""
-    beside = data.version(viewer, ACCESS_DAILY)
-    rows = data.ask_beside(beside, viewer, questions.user_days, name, HEAT_DAYS)
+    rows = data.ask(viewer, questions.user_days, name, HEAT_DAYS)
     panels.heading("Active days", "days.csv", panels.plain_csv(rows), "reads and writes, one year")
     if not rows:
         st.caption("No access of this user was recorded in a year.")
@@ -83,13 +81,17 @@ def days(viewer: Viewer, name: str) -> None:
 def owned(viewer: Viewer, name: str) -> None:
     """The largest files that the user owns."""
     mine = Filter(0, 0, owner=name)
-    page = data.ask(viewer, questions.stale_page, mine, "largest", OWNED_ROWS, None)
-    rows = questions.as_rows(page)
+    by_backend = data.ask(viewer, questions.user, name).owned
+    # No more than there are: the index is read from its largest file until so many are found.
+    count = min(OWNED_ROWS, sum(row["files"] for row in by_backend))
+    rows = []
+    if count:
+        page = data.ask(viewer, questions.stale_page, mine, "largest", count, None)
+        rows = questions.as_rows(page)
     panels.heading("Owns", "owned.csv", panels.plain_csv(rows), "the largest files")
     if not rows:
         st.caption("Owns no file.")
         return
-    by_backend = data.ask(viewer, questions.user, name).owned
     panels.chart_and_table(
         charts.shares(by_backend, "backend", "Backend"),
         f"Bytes that {name} owns by backend",
@@ -98,10 +100,9 @@ def owned(viewer: Viewer, name: str) -> None:
 
 
 def touched(viewer: Viewer, name: str) -> None:
-    """The latest accesses, per file and day."""
-    beside = data.version(viewer, ACCESS_DAILY)
-    rows = data.ask_beside(beside, viewer, questions.user_files, name)
-    panels.heading("Touched", "user.csv", panels.report_csv("user", rows), "newest first")
+    """What was touched, per file and day."""
+    rows = data.ask(viewer, questions.user_files, name)
+    panels.heading("Touched", "user.csv", panels.report_csv("user", rows), "newest day first")
     if not rows:
         st.caption("No access of this user was recorded.")
         return
@@ -109,9 +110,8 @@ def touched(viewer: Viewer, name: str) -> None:
 
 
 def jobs(viewer: Viewer, name: str) -> None:
-    """Slurm jobs and Kubernetes pods of the last weeks, from the raw events."""
-    beside = data.version(viewer, EVENTS)
-    rows = data.ask_beside(beside, viewer, questions.user_jobs, name, JOB_DAYS)
+    """Slurm jobs and Kubernetes pods of the last weeks."""
+    rows = data.ask(viewer, questions.user_jobs, name, JOB_DAYS)
     note = f"the last {JOB_DAYS} days, newest first"
     panels.heading("Jobs", "jobs.csv", panels.plain_csv(rows), note)
     if not rows:

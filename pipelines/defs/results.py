@@ -25,6 +25,9 @@ from lake.schemas import (
     STALE_ROLLUP,
     TEAMS,
     USAGE,
+    USER_DAILY,
+    USER_FILES,
+    USER_JOBS,
 )  # fmt: skip
 from lake.store import Lake
 from pipelines import refresh, settings
@@ -55,6 +58,12 @@ _STATE = (
      "the dominant reader."), (ACCESS_DAILY,)),
     (ACTIVITY, "What each user read and wrote per backend and top folder, of all time.",
      (ACCESS_DAILY,)),
+    (USER_DAILY, ("What each user read and wrote per day and backend: a year of a person's days on "
+     "one page."), (ACCESS_DAILY,)),
+    (USER_FILES, ("The files that each user touched last, 500 of each landing day: what a person's "
+     "page shows."), (ACCESS_DAILY,)),
+    (USER_JOBS, ("What each Slurm job and Kubernetes pod read and wrote per user and day, and on "
+     "how many nodes."), (EVENTS, LEDGER)),
     (FILE_READER, ("Files that belong to who reads them most, since when. It changes only where "
      "another has read twice as much."), (FILE_USER, FILES)),
 )  # fmt: skip

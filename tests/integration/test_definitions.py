@@ -21,7 +21,17 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYERS = {
     "telemetry": {"events", "quarantine", "ledger"},
     "inventory": {"files", "file_changes", "listings"},
-    "state": {"access_daily", "agents", "file_state", "file_user", "activity", "file_reader"},
+    "state": {
+        "access_daily",
+        "agents",
+        "file_state",
+        "file_user",
+        "activity",
+        "file_reader",
+        "user_daily",
+        "user_files",
+        "user_jobs",
+    },
     "reports": {
         "stale_index",
         "stale_rollup",

@@ -168,22 +168,6 @@ def test_the_week_is_what_came_and_went_after_its_first_day():
     ]  # fmt: skip
 
 
-def test_a_quota_tells_the_day_its_next_limit_is_reached():
-    quota = {"soft_bytes": 100, "hard_bytes": 200, "usage_bytes": 120}
-    ahead = [
-        {"day": f"2026-12-0{n}", "low_bytes": 130 + n, "bytes": 150 + 20 * n,
-         "high_bytes": 180 + 20 * n}
-        for n in range(1, 6)
-    ]  # fmt: skip
-    assert questions.crossing(quota, ahead) == {
-        "next_limit_bytes": 200, "crossed_on": "2026-12-03", "crossed_early": "2026-12-01",
-        "crossed_late": None,
-    }  # fmt: skip
-    over = questions.crossing({**quota, "usage_bytes": 200}, ahead)
-    assert over["next_limit_bytes"] is None
-    assert over["crossed_on"] is None
-
-
 @pytest.mark.parametrize("sizes", [[1.0], [6, 6, 4, 3, 2, 2, 1], [1e15, 1.0], [1.0] * 60])
 def test_a_treemap_fills_its_area_in_proportion(sizes):
     tiles = maps.squarified(sizes, 1200, 340)
