@@ -248,8 +248,10 @@ def user_jobs(source: Source, name: str, days: int) -> list[Row]:
 
 def _shown(source: Source, name: str) -> bool:
     """Whether the viewer may see what a user does: those who count for one of the teams."""
-    members = source.reader.team()
-    return source.teams is None or any(r["user"] == name and r["rank"] == 0 for r in members)
+    if source.teams is None:
+        return True
+    counts = _names(source, name)[0]
+    return any(r["user"] == counts and r["rank"] == 0 for r in source.reader.team())
 
 
 def _names(source: Source, name: str) -> tuple[str, ...]:
