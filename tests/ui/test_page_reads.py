@@ -29,13 +29,13 @@ WHOLE = {
 OPENS: dict[str, set[str]] = {
     "overview": set(),
     "backend": {"listings"},
-    "stale": {"stale_index"},
+    "stale": {"stale_index", "stale_rollup"},
     "user": {"stale_index", "user_daily", "user_files", "user_jobs"},
     "quotas": {"quotas"},
     "ingest": {"ledger"},
     "ownership": set(),
 }
-QUERY = {"user": {"user": "u3"}, "backend": {"backend": "data"}}
+QUERY = {"stale": {"days": "0"}, "user": {"user": "u3"}, "backend": {"backend": "data"}}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,8 @@ def test_a_page_opens_only_what_was_made_for_it(large, opened, monkeypatch, name
     assert not app.exception
     assert not app.error
     read = by_table(opened.files(), large.folder / "lake")
-    assert set(read) == OPENS[name]
+    # The top of the index may be in memory: the process that made it has read it.
+    assert OPENS[name] - {"stale_index"} <= set(read) <= OPENS[name]
     assert not set(read) & WHOLE
 
 
