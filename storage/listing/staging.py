@@ -21,7 +21,7 @@ from storage.errors import BackendError, first_line
 from storage.listing.columns import LISTED
 from storage.objectstore import get, listed, open_store
 
-SAVE_ROWS = 500_000
+SAVE_ROWS = 250_000
 SAVE_SECONDS = 30.0
 MAX_AGE = dt.timedelta(hours=24)
 CHECKPOINT = "checkpoint.json"
