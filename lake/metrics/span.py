@@ -84,12 +84,13 @@ def of_span(facts: Facts, context: Context) -> Found:
     """Owners, last accesses and the sums of both, for the files of a span."""
     known = whose(facts, context)
     files = dated(known.filter("live").lazy()).collect()
+    rolled = _rolled(files, context.as_of)
     return Found(
         index=_index(files),
-        owned=_owned_sums(files),
+        owned=_owned_sums(rolled),
         prefixes=_prefix_sums(files),
         touched=_touched(files, facts, context),
-        rollup=_rollup(files, context.as_of),
+        rollup=rolled.select(STALE_ROLLUP.schema.names()),
         grown=_grown(facts, known.select("file_id", "team")),
         readers=_new_readers(known, facts),
     )
@@ -135,11 +136,10 @@ def _index(files: pl.DataFrame) -> pl.DataFrame:
     return files.rename({"modified_at": "last_modified_at"}).select(INDEX.keys()).sort("class")
 
 
-def _owned_sums(files: pl.DataFrame) -> pl.DataFrame:
-    return (
-        files.lazy().group_by("backend", "owner", "team")
-        .agg(*_STORED, seen_at=pl.col("last_access_at").max()).collect()
-    )  # fmt: skip
+def _owned_sums(rolled: pl.DataFrame) -> pl.DataFrame:
+    return rolled.group_by("backend", "owner", "team").agg(
+        pl.col("files", "bytes").sum(), pl.col("seen_at").max()
+    )
 
 
 def _prefix_sums(files: pl.DataFrame) -> pl.DataFrame:
@@ -188,13 +188,13 @@ def _touched_sums(rows: pl.LazyFrame, *more: str) -> pl.DataFrame:
     )
 
 
-def _rollup(files: pl.DataFrame, as_of: dt.datetime) -> pl.DataFrame:
+def _rolled(files: pl.DataFrame, as_of: dt.datetime) -> pl.DataFrame:
+    """Rows of `stale_rollup`, and the latest access of each; an owner has one team."""
     return (
         files.lazy()
         .with_columns(age_days=age_days(as_of), size_class=size_class())
-        .group_by("backend", "owner", "team", "age_days", "size_class")
-        .agg(*_STORED)
-        .select(STALE_ROLLUP.schema.names())
+        .group_by("backend", "owner", "age_days", "size_class")
+        .agg(*_STORED, pl.col("team").first(), seen_at=pl.col("last_access_at").max())
         .collect()
     )
 
