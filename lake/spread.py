@@ -24,7 +24,7 @@ from lake.schemas import FILE_CHANGES, FILES, Table
 from lake.store import Lake
 
 CHUNK_ROWS = 262_144
-"""Two row groups, so that none is decoded twice; fewer would be more small files, each at a price."""
+"""Two row groups, so that none is decoded twice; with fewer there are more small files to write."""
 FILE = (
     "backend", "path", "file_id", "size_bytes", "modified_at", "native_access_at", "owner",
     "first_seen_at", "last_seen_at",
