@@ -6,8 +6,8 @@ import os
 import pytest
 
 from lake.control import people
-from lake.detail import active_days
 from lake.names import names_of, resolved
+from lake.people import active_days
 from lake.schemas import FILE_READER
 from pipelines import ingest
 from pipelines.crawl import CrawlOptions, crawl
@@ -98,7 +98,9 @@ def test_two_names_of_one_person_are_one_owner_and_one_member(two_nodes):
     assert [(row["user"], row["team"]) for row in members] == [
         ("ann", "audio"), ("ann", "vision"), ("bob", "vision"),
     ]  # fmt: skip
-    assert active_days(home.lake, "ann", NOW, 30)["bytes_read"].to_list() == [113]
+    assert active_days(home.lake, names_of("ann", people(home.lake, NOW)), NOW, 30)[
+        "bytes_read"
+    ].to_list() == [113]
     grown = home.run("growth", "--by", "team", "--format", "csv").rows
     assert {row["team"]: int(row["total_bytes"]) for row in grown} == {"audio": 130, "vision": 5}
     # whichever of his names joined
