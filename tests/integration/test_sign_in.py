@@ -245,8 +245,8 @@ def test_secrets_are_no_process_arguments(new_home, moto_server, s3_bucket, faul
     fault_proxy.fault("slow", n=1, delay=1.0)
     home = new_home(backends=[moto_server.at(fault_proxy.url).backend(s3_bucket)])
     command = [sys.executable, "-m", "cli", "--config", str(home.file), "crawl"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, start_new_session=True, **quiet) as process:
+    none = subprocess.DEVNULL
+    with subprocess.Popen(command, start_new_session=True, stdout=none, stderr=none) as process:
         seen = set()
         while not fault_proxy.log and process.poll() is None:
             seen.update(_command_lines(process.pid))
