@@ -76,7 +76,7 @@ def test_the_steps_of_maintenance_are_assets(new_home, monkeypatch):
     """The job of the Dagster UI runs all five in their order; the layout of the index stays."""
     import dagster as dg
 
-    from lake import index, state
+    from lake import classes, state
     from lake.schemas import FILE_STATE
     from pipelines import settings
     from pipelines.defs import maintenance
@@ -91,7 +91,7 @@ def test_the_steps_of_maintenance_are_assets(new_home, monkeypatch):
     home.land(f"{hour}/node=n/a.jsonl", event(old.isoformat(), "f1"))
     ingest(home.lake, str(home.landing), Window(dt.datetime.now(dt.UTC), dt.timedelta(days=400)))
     for name, value in (("TOP_ROWS", 2), ("CLASS_ROWS", 2)):
-        monkeypatch.setattr(index, name, value)
+        monkeypatch.setattr(classes, name, value)
     monkeypatch.setattr(state, "FOLD_SHARE", 9.0)
     refresh(home.config, now=old + dt.timedelta(days=1))
     refresh(home.config, now=dt.datetime.now(dt.UTC))

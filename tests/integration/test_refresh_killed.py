@@ -57,6 +57,7 @@ POINTS = [
     ("commit", "file_user", 1), ("commit", "activity", 1),
     # every state anew from access_daily, then the base of sealed days
     ("commit", "activity", 2), ("commit", "file_user", 2), ("commit", "file_state", 3),
+    ("commit", "user_daily", 1), ("commit", "user_files", 1), ("commit", "user_jobs", 1),
     ("commit", "file_state", 4), ("commit", "file_user", 3),
     ("replace_parts", "stale_index", 1), ("replace", "usage", 1), ("replace", "growth", 1),
     ("replace", "backends", 1), ("replace", "stale_rollup", 1), ("commit", "file_reader", 1),

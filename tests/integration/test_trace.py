@@ -44,7 +44,7 @@ class Loaded:
                 f"  - name: {name}",
                 "    type: s3",
                 f"    config: {{bucket: {name}}}",
-                f"    inventory: {{format: s3, location: {where}}}",
+                f"    inventory: {{format: s3, location: {where}, sample: 0}}",  # no store
             ]
         self.config.write_text("\n".join(lines) + "\n")
 
