@@ -13,6 +13,7 @@ from tests.home import Home
 NOW = clock.now()
 HOUR = hour_of(NOW - dt.timedelta(hours=2))
 BOOT = "0123456789abcdef"
+pytestmark = pytest.mark.xdist_group("runs")  # the later tests look at what the story left
 
 
 @pytest.fixture(scope="module")
