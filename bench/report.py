@@ -100,26 +100,30 @@ def machine() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def page() -> str:
-    """docs/performance.md: one table a benchmark."""
-    parts = [
-        (
-            "# Performance\n\nWritten by `make bench-report` from the last run of each benchmark. "
-            "Medians; the value is ours divided by the peer's in the same run unless the row says "
-            "otherwise. Machines are noisy: trust ratios.\n"
-        )
-    ]
-    for path in sorted(RESULTS.glob("*.json")):
-        document = json.loads(path.read_text())
-        where = document["machine"]
-        versions = ", ".join(f"{k} {v}" for k, v in where.get("versions", {}).items())
-        parts.append(
-            f"\n## {path.stem}\n\n{where.get('date', '')}, {where['cpus']} CPUs, kernel "
-            f"{where['kernel']}, Python {where['python']}; {versions}.\n\n"
-            "| id | job | ours | peer | value | goal | |\n|---|---|---|---|---|---|---|\n"
-        )
-        parts.extend(_cells(r) for r in document["rows"])
-    return "".join(parts)
+def page(before: str = "") -> str:
+    """docs/performance.md: one table a benchmark; those not run here stay as they were."""
+    head = (
+        "# Performance\n\nWritten by `make bench-report` from the last run of each benchmark. "
+        "Medians; the value is ours divided by the peer's in the same run unless the row says "
+        "otherwise. Machines are noisy: trust ratios.\n"
+    )
+    parts = {}
+    for part in before.split("\n## ")[1:]:
+        name, _, text = part.partition("\n")
+        parts[name] = text.rstrip("\n") + "\n"
+    for path in RESULTS.glob("*.json"):
+        parts[path.stem] = _part(json.loads(path.read_text()))
+    return head + "".join(f"\n## {name}\n{parts[name]}" for name in sorted(parts))
+
+
+def _part(document: dict[str, Any]) -> str:
+    where = document["machine"]
+    versions = ", ".join(f"{k} {v}" for k, v in where.get("versions", {}).items())
+    return (
+        f"\n{where.get('date', '')}, {where['cpus']} CPUs, kernel {where['kernel']}, Python "
+        f"{where['python']}; {versions}.\n\n"
+        "| id | job | ours | peer | value | goal | |\n|---|---|---|---|---|---|---|\n"
+    ) + "".join(_cells(r) for r in document["rows"])
 
 
 def _cells(r: Row) -> str:
@@ -136,5 +140,5 @@ def _cells(r: Row) -> str:
 
 if __name__ == "__main__":
     PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(page())
+    PAGE.write_text(page(PAGE.read_text() if PAGE.exists() else ""))
     print(f"{PAGE.relative_to(ROOT)} written", file=sys.stderr)
