@@ -104,7 +104,7 @@ def compare(lake, **how):
             assert told(lake, user, days, **how) == opinion(lake, user, days)
 
 
-@settings(max_examples=4, deadline=None, derandomize=True, database=None,
+@settings(max_examples=3, deadline=None, derandomize=True, database=None,
           phases=[Phase.explicit, Phase.generate],
           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 @given(steps=STEPS)
