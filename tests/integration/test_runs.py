@@ -13,7 +13,6 @@ from tests.home import Home
 NOW = clock.now()
 HOUR = hour_of(NOW - dt.timedelta(hours=2))
 BOOT = "0123456789abcdef"
-pytestmark = pytest.mark.xdist_group("runs")  # the later tests look at what the story left
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +77,7 @@ def test_the_story(home):
 
 def test_the_instance_stands_beside_the_config(home):
     """Runs are there for the Dagster UI, and nothing is written anywhere else."""
+    home.run("crawl")
     assert (home.folder / ".dagster" / "dagster.yaml").is_file()
     found = {path.name for path in home.folder.iterdir()}
     assert found <= {".dagster", "lake", "landing", "roots", "warpdrive.yaml"}
