@@ -11,8 +11,8 @@ export WARPDRIVE_CONFIG ?= $(abspath warpdrive-demo/warpdrive.yaml)
 export DAGSTER_HOME ?= $(dir $(WARPDRIVE_CONFIG)).dagster
 # What pytest runs beside tests/ui: PYTEST="-x -k quota" narrows it.
 PYTEST ?=
-# How many tests run at once: many of them wait for something, so one more than there are cores.
-JOBS ?= 3
+# How many tests run at once.
+JOBS ?= 2
 quietly = found=$$($(BIN)/$(1) 2>&1) || { echo "$$found"; exit 1; }
 
 help: ## list the targets
