@@ -47,7 +47,9 @@ def lake(request, tmp_path, monkeypatch):
 def stamped(ticket, size=50):
     """What the refresh of that ticket computed: every row of every document says so."""
     frame = pl.DataFrame({"ticket": [ticket] * size})
-    documents = dict.fromkeys(("usage-team-owner", "stale", "backends"), frame)
+    documents: dict[str, pl.DataFrame] = dict.fromkeys(
+        ("usage-team-owner", "stale", "backends"), frame
+    )
     documents["growth-team"] = pl.DataFrame({"ticket": [ticket], "team": ["t"], "backend": ["b"]})
     return publish.Refreshed(ticket, NOW, documents, OWNED, {"usage": ticket}, None)
 
