@@ -9,6 +9,7 @@ puts it into the quarantine, and here it is counted.
 from __future__ import annotations
 
 import datetime as dt
+import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -138,11 +139,16 @@ class Batch:
         Two equal bodies are two sets of events: their bytes must differ.
         """
         tail = b',"boot":"%b","seq":' % boot.encode()
-        lines = [
-            bytes(line)[:-1] + tail + b"%d}" % number if bare else bytes(line)
-            for number, (line, bare) in enumerate(zip(self.lines, self.bare, strict=True), first)
-        ]
-        return b"\n".join([*lines, b""])
+        found = io.BytesIO()  # block by block: a copy of every line of a large batch is much memory
+        for at in range(0, len(self.lines), BLOCK_EVENTS):
+            block = slice(at, at + BLOCK_EVENTS)
+            both = zip(self.lines[block], self.bare[block], strict=True)
+            lines = [
+                bytes(line)[:-1] + tail + b"%d}" % number if bare else bytes(line)
+                for number, (line, bare) in enumerate(both, first + at)
+            ]
+            found.write(b"\n".join([*lines, b""]))
+        return found.getvalue()
 
     def add(self, other: Batch) -> None:
         """Take the events of the next block."""

@@ -173,7 +173,7 @@ def test_small_bodies_have_so_much_room_together(home, monkeypatch):
 
 
 def test_memory_is_that_of_two_large_bodies_however_many_come(home):
-    """A body and what is made of it are eight times its size at most."""
+    """A body and what is made of it are five times its size at most."""
     large, count = batch(32)
     found = Server(home.file)
     try:
@@ -188,7 +188,7 @@ def test_memory_is_that_of_two_large_bodies_however_many_come(home):
         for thread in threads:
             thread.join()
         assert [answer.json["accepted"] for answer in answers] == [count] * 6
-        assert peak_mb(found.process.pid) - before < body.LARGE_AT_ONCE * 8 * 32
+        assert peak_mb(found.process.pid) - before < body.LARGE_AT_ONCE * 5 * 32
     finally:
         found.stop()
 
