@@ -390,6 +390,7 @@ def test_a_refresh_may_die_between_any_two_commits(home, monkeypatch, first):
 def test_a_run_that_was_superseded_fails_and_says_so(home, monkeypatch):
     """Dagster shows no row counts of results that nobody reads."""
     import dagster
+
     from pipelines.defs.results import refresh_results
 
     report = refreshing.RefreshReport(NOW, generation=7, superseded=True)

@@ -331,11 +331,11 @@ series = st.lists(st.integers(0, 10**15), min_size=8, max_size=60)
 @given(values=series, ahead=st.integers(1, 20))
 def test_the_forecast_is_the_method_that_was_best_on_the_past(values, ahead):
     """An independent back-test: least squares by numpy, the smallest mean absolute error wins."""
-    import numpy
+    import numpy as np
 
     def line(past, days, window):
         recent = past[-window:]
-        return past[-1] + days * numpy.polyfit(range(len(recent)), recent, 1)[0]
+        return past[-1] + days * np.polyfit(range(len(recent)), recent, 1)[0]
 
     ours = backtest([float(v) for v in values], ahead)
     assert ours.ahead == max(1, min(ahead, len(values) // 2))
@@ -361,10 +361,11 @@ def test_the_forecast_is_the_method_that_was_best_on_the_past(values, ahead):
 
 def test_the_interval_holds_what_came_on_a_line_with_noise():
     """Of 200 forecasts into a known future, the 80 % interval holds between 65 and 95 %."""
-    import numpy
-    rng, held = numpy.random.default_rng(4), 0
+    import numpy as np
+
+    rng, held = np.random.default_rng(4), 0
     for _ in range(200):
-        values = (numpy.cumsum(rng.normal(1e9, 5e9, 120)) + 1e13).round()
+        values = (np.cumsum(rng.normal(1e9, 5e9, 120)) + 1e13).round()
         rows = [
             {"day": (START + dt.timedelta(days=n)).date().isoformat(), "backend": "b", "team": "",
              "files": 1, "bytes": int(value)} for n, value in enumerate(values[:110])
