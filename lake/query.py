@@ -18,9 +18,10 @@ from deltalake.exceptions import TableNotFoundError
 
 from lake.cursor import Key
 from lake.published import Generation
-from lake.sql import MOST_GAPS, quoted
+from lake.sql import quoted
 from storage.errors import LakeError, first_line
 from storage.options import delta_options
+from storage.units import MAX_GAPS
 
 HEARTBEATS_UNBROKEN = 55  # as lake.metrics.access has it
 SEEN_WITHIN = dt.timedelta(days=7)
@@ -37,7 +38,7 @@ OBJECTS = (
 """o: the latest row of each object of the ledger."""
 GAPS = (
     "g as (select object, least(greatest(first_seq - coalesce(lag(last_seq) over "
-    f"(partition by node, boot order by first_seq), 0) - 1, 0), {MOST_GAPS}) as gaps "
+    f"(partition by node, boot order by first_seq), 0) - 1, 0), {MAX_GAPS}) as gaps "
     "from o where state = 'ingested' and boot <> '')"
 )
 """g: how many sequence numbers are missing before an object: `lake.metrics.ledger`."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from storage.errors import UsageError
 
-MOST_GAPS = 10**12
-"""Missing numbers before one object: a sender may claim any, and their sum must fit."""
-
 
 def quoted(text: str) -> str:
     """A text as an SQL literal. Raises UsageError for bytes that are not UTF-8."""

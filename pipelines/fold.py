@@ -71,7 +71,7 @@ def fold(
         if any(one.lost for one in done):
             state.doubt(lake)
         for table in TABLES:
-            _commit(lake, table, done)
+            _commit(lake, table, done, rebuild=rebuild)
         found |= {one.day.name: one.rows for one in done}
     if rebuild or state.is_doubted(lake):
         state.rebuild(lake, runner)
@@ -100,11 +100,14 @@ def days_with_events(lake: Lake) -> set[str]:
     return {part.partition["hour"][:10] for part in lake.parts(EVENTS) if part.rows}
 
 
-def _commit(lake: Lake, table: Table, done: Sequence[Folded]) -> None:
+def _commit(lake: Lake, table: Table, done: Sequence[Folded], *, rebuild: bool) -> None:
     days = {one.day.name for one in done}
     old = [part for part in lake.parts(table) if part.partition["landing_day"] in days]
     new = [one.parts[table.name] for one in done if table.name in one.parts]
-    lake.commit(table, new, old, [(f"fold:{one.day.name}", one.day.moves) for one in done])
+    versions = [(f"fold:{one.day.name}", one.day.moves) for one in done]
+    # A rebuild writes versions again that are there.
+    apps, notes = ([], versions) if rebuild else (versions, [])
+    lake.commit(table, new, old, apps, notes)
 
 
 def _days(lake: Lake, moves: Mapping[str, int], batch: int, *, rebuild: bool) -> list[Day]:

@@ -12,6 +12,8 @@ UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 MAX_BYTES = 2**63 - 1
 MAX_DAYS = 36_500
 MAX_DIGITS = 40
+MAX_GAPS = 10**12
+"""Missing numbers before one object: a sender may claim any, and their sum must fit."""
 _SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([KMGTP]?B)?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h|d|w)")
 _SECONDS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from lake.sql import MOST_GAPS
+from storage.units import MAX_GAPS
 
 COLUMNS = (
     "node", "hour", "events", "objects", "gaps", "duplicates", "late_seconds", "quarantined",
@@ -58,7 +58,7 @@ def broken_hours(ledger: pl.LazyFrame) -> pl.LazyFrame:
 def _gaps(objects: pl.LazyFrame) -> pl.LazyFrame:
     """object, gaps: numbers missing between it and the object before; a boot begins with 1."""
     before = pl.col("last_seq").shift(1).over("node", "boot", order_by="first_seq").fill_null(0)
-    missing = (pl.col("first_seq") - before - 1).clip(0, MOST_GAPS)
+    missing = (pl.col("first_seq") - before - 1).clip(0, MAX_GAPS)
     return objects.filter(pl.col("boot") != "").select("object", gaps=missing)
 
 
