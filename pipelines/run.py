@@ -9,6 +9,8 @@ import datetime as dt
 import logging
 import os
 import shutil
+import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -107,7 +109,7 @@ def _run(config: Config, job: Any, options: Metadata, **how: Any) -> dict[str, M
     """Run a job in process; the metadata of each asset. The run's own error is raised."""
     asset = _ASSETS[job.name]
     resolved = dg.Definitions(assets=[asset], jobs=[job]).resolve_job_def(job.name)
-    with instance(config) as on:
+    with _interruptible(), instance(config) as on:
         if "partition_key" in how:
             on.add_dynamic_partitions(str(BACKENDS.name), [how["partition_key"]])
         try:
@@ -132,6 +134,37 @@ def _run(config: Config, job: Any, options: Metadata, **how: Any) -> dict[str, M
         for event in result.get_asset_materialization_events()
         if event.asset_key is not None
     }
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """An interrupt at any time of a run is a KeyboardInterrupt, as it is outside of one.
+
+    Dagster holds signals back outside of an asset's body, and forgets them when the run ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
+    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    try:
+        yield
+        if _received(read) & {signal.SIGINT, signal.SIGTERM}:
+            raise KeyboardInterrupt
+    except dg.DagsterExecutionInterruptedError:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(read)
+        os.close(write)
+
+
+def _received(pipe: int) -> set[int]:
+    """The signals whose numbers stand in a pipe."""
+    try:
+        return set(os.read(pipe, 4096))
+    except BlockingIOError:
+        return set()
 
 
 def main() -> None:
