@@ -47,6 +47,10 @@ class ApiError(Exception):
             }
         }
 
+    def fields(self) -> dict[str, Any]:
+        """What makes the same error again, in another process."""
+        return vars(self).copy()
+
     def response(self) -> Response:
         """The answer as it goes out."""
         return answer(self.body(), self.status, self.headers)

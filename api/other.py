@@ -8,12 +8,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from api import openapi, scope
+from api import openapi
 from api.errors import answer
 from api.lakemetrics import lake_text
 from api.metrics import CONTENT_TYPE
+from api.questions import Names
 from api.route import Asked, Route
-from lake.read import Reader
 
 
 async def healthz(_asked: Asked) -> Response:
@@ -48,14 +48,7 @@ async def described(asked: Asked) -> dict[str, Any]:
     names: dict[str, list[str]] = {}
     caller = asked.caller
     if caller.may("read") and caller.subject != "anonymous":
-
-        def known(reader: Reader) -> dict[str, list[str]]:
-            mine = scope.narrowed(reader, caller, asked.site.config.lake.root)
-            teams = {row["team"] for row in (*mine.team(), *mine.quota())}
-            backends = [row["name"] for row in mine.backends()]
-            return {"backend": backends, "team": sorted(teams)}
-
-        names = await asked.site.ask(known, heavy=caller.teams is not None)
+        names = await asked.site.ask(Names(), caller, heavy=caller.teams is not None)
     return openapi.document(ROUTES, auth=asked.state.server.jwt is not None, names=names)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -24,53 +22,28 @@ from api.params import (
     text,
     whole_days,
 )
+from api.questions import Question, Rows, StalePage
 from api.route import Asked, Route
-from lake import cursor
-from lake.read import ATTRIBUTIONS, GROUPS, STALE_DAYS, STALE_LIMIT, Reader
-from lake.text import render
-
-Rows = list[dict[str, Any]]
-Answer = tuple[bytes, dict[str, str]]
+from lake.read import ATTRIBUTIONS, GROUPS, STALE_DAYS, STALE_LIMIT
 
 
 async def _rows(
-    asked: Asked, report: str, question: Callable[[Any], Rows], *, heavy: bool = False
+    asked: Asked, report: str, method: str, *args: Any, heavy: bool = False
 ) -> Response:
-    """Answer with rows of the caller's; from memory where asked since the last refresh.
-
-    `question` is put to `lake.read.Reader`, or to one narrowed to the caller's teams.
-    """
-
-    def made(reader: Any) -> Answer:
-        found = question(reader)
-        _check_count(len(found))
-        return render(report, found, "json").encode(), {}
-
-    return await _answered(asked, report, made, heavy=heavy)
+    """Answer with the rows that a method of `lake.read.Reader` gives for the caller."""
+    return await _answered(asked, report, Rows(report, method, args, MAX_ROWS), heavy=heavy)
 
 
-def _check_count(rows: int) -> None:
-    if rows > MAX_ROWS:
-        raise ApiError(400, f"the answer has more than {MAX_ROWS} rows.",
-                       hint="Ask for less with `limit`.", param="limit")  # fmt: skip
-
-
-async def _answered(
-    asked: Asked, report: str, made: Callable[[Any], Answer], *, heavy: bool
-) -> Response:
-    """Answer with the body and headers that `made` makes of the reader, or made before."""
+async def _answered(asked: Asked, report: str, question: Question, *, heavy: bool) -> Response:
+    """Answer with what a question gives, from memory where asked since the last refresh."""
     site, as_of = asked.site, asked.params.get("as_of")
     key = (report, asked.caller.teams, *(f"{k}={v}" for k, v in asked.params.items()))
     kept = site.recall(key)
     if kept is None:
         since = site.seen
-
-        def work(whole: Reader) -> Answer:
-            return made(scope.narrowed(whole, asked.caller, site.config.lake.root))
-
-        # Engines are loaded for single teams: never where probes wait.
+        # Engines are needed for single teams: never where probes wait.
         slow = heavy or as_of is not None or asked.caller.teams is not None
-        kept = await site.ask(work, heavy=slow, as_of=as_of)
+        kept = await site.ask(question, asked.caller, heavy=slow, as_of=as_of)
         if report in CACHED:
             site.remember(key, since, kept)
     return json_response(kept[0], headers=kept[1])
@@ -86,7 +59,7 @@ async def usage(asked: Asked) -> Response:
     if group == "prefix":
         scope.unfiltered(asked.caller)
     return await _rows(
-        asked, "usage", lambda reader: reader.usage(group, asked["backend"], how, depth),
+        asked, "usage", "usage", group, asked["backend"], how, depth,
         heavy=group == "prefix" and depth != 1,
     )  # fmt: skip
 
@@ -97,79 +70,44 @@ async def stale(asked: Asked) -> Response:
     A full page names the next one in the headers `X-Next-Cursor` and `Link`; with `total=true`
     `X-Total-Count` says how many files there are in all.
     """
-    which = {name: asked[name] for name in ("days", "min_size", "backend")}
-    # One row more than a page may have: whoever asked for all learns that it is too much.
-    most = asked["limit"] or MAX_ROWS + 1
-
-    def headers(reader: Any, count: int, last: Any) -> dict[str, str]:
-        found = {}
-        if count and count == asked["limit"]:
-            found["X-Next-Cursor"] = end = cursor.cursor(last)
-            query = urlencode({**_given(asked), "cursor": end})
-            found["Link"] = f'</api/v1/stale?{query}>; rel="next"'
-        if asked["total"] == "true":
-            found["X-Total-Count"] = str(reader.stale_total(**which)["files"])
-        return found
-
-    def made(reader: Any) -> Answer:
-        body, count, last = _stale_page(reader, limit=most, after=asked["cursor"], **which)
-        return body, headers(reader, count, last)
-
-    return await _answered(asked, "stale", made, heavy=True)
-
-
-def _stale_page(reader: Any, **how: Any) -> tuple[bytes, int, Any]:
-    """The body, how many rows it has, and the last of them."""
-    frame = reader.stale_frame(**how) if isinstance(reader, Reader) else None
-    if frame is None:
-        rows = reader.stale(**how)
-        _check_count(len(rows))
-        return render("stale", rows, "json").encode(), len(rows), rows[-1] if rows else None
-    from lake.stalebody import body
-
-    _check_count(frame.height)
-    return body(frame), frame.height, frame.row(-1, named=True) if frame.height else None
-
-
-def _given(asked: Asked) -> dict[str, str]:
-    return dict(asked.request.query_params)
+    page = StalePage(
+        asked["days"], asked["min_size"], asked["backend"], asked["limit"], asked["cursor"],
+        asked["total"] == "true", MAX_ROWS, dict(asked.request.query_params),
+    )  # fmt: skip
+    return await _answered(asked, "stale", page, heavy=True)
 
 
 async def growth(asked: Asked) -> Response:
     """Files and bytes per day."""
     how = asked["backend"], asked["period"], asked["by"], asked["forecast"]
-    return await _rows(asked, "growth", lambda reader: reader.growth(*how))
+    return await _rows(asked, "growth", "growth", *how)
 
 
 async def quota(asked: Asked) -> Response:
     """Quotas with what their teams own."""
-    return await _rows(asked, "quota", lambda r: r.quota(asked["team"], asked["backend"]))
+    return await _rows(asked, "quota", "quota", asked["team"], asked["backend"])
 
 
 async def backends(asked: Asked) -> Response:
     """Every backend. Answers on a cold lake too: probes ask it."""
-    return await _rows(asked, "backends", lambda reader: reader.backends())
+    return await _rows(asked, "backends", "backends")
 
 
 async def team(asked: Asked) -> Response:
     """Who is in which team."""
-    return await _rows(asked, "team", lambda reader: reader.team())
+    return await _rows(asked, "team", "team")
 
 
 async def user(asked: Asked) -> Response:
     """What a user touched."""
     who, most = asked.request.path_params["user_id"], asked["limit"] or MAX_ROWS + 1
-    return await _rows(
-        asked, "user", lambda reader: reader.user(who, asked["backend"], most), heavy=True
-    )
+    return await _rows(asked, "user", "user", who, asked["backend"], most, heavy=True)
 
 
 async def ledger(asked: Asked) -> Response:
     """What arrived per node and hour."""
     scope.unfiltered(asked.caller)
-    return await _rows(
-        asked, "ledger", lambda reader: reader.ledger(asked["node"], asked["hours"]), heavy=True
-    )
+    return await _rows(asked, "ledger", "ledger", asked["node"], asked["hours"], heavy=True)
 
 
 async def diff(asked: Asked) -> Response:
@@ -178,36 +116,34 @@ async def diff(asked: Asked) -> Response:
         raise ApiError(400, f"day1 {asked['day1']} is after day2 {asked['day2']}.",
                        hint="Swap them.", param="day1")  # fmt: skip
     how = asked["day1"], asked["day2"], asked["by"], asked["depth"]
-    return await _rows(asked, "diff", lambda reader: reader.diff(*how), heavy=True)
+    return await _rows(asked, "diff", "diff", *how, heavy=True)
 
 
 async def aliases(asked: Asked) -> Response:
     """Names that count as another one of the same person."""
-    return await _rows(asked, "alias", lambda reader: reader.aliases())
+    return await _rows(asked, "alias", "aliases")
 
 
 async def rules(asked: Asked) -> Response:
     """Ownership rules with what they decide about."""
-    return await _rows(asked, "rule", lambda reader: reader.rules(), heavy=True)
+    return await _rows(asked, "rule", "rules", heavy=True)
 
 
 async def rule_preview(asked: Asked) -> Response:
     """What a rule would take from other owners."""
-    prefix = asked["prefix"].strip("/")
-    return await _rows(asked, "rule", lambda reader: [
-        reader.rule_preview(asked["backend"], prefix, asked["team"])
-    ], heavy=True)  # fmt: skip
+    rule = asked["backend"], asked["prefix"].strip("/"), asked["team"]
+    return await _rows(asked, "rule", "rule_preview", *rule, heavy=True)
 
 
 async def audit_log(asked: Asked) -> Response:
     """Who changed what."""
     most = asked["limit"] or MAX_ROWS + 1
-    return await _rows(asked, "audit-log", lambda reader: reader.audit_log(most), heavy=True)
+    return await _rows(asked, "audit-log", "audit_log", most, heavy=True)
 
 
 async def verify(asked: Asked) -> Response:
     """How well each index agreed with its store when it was last audited, with a 95 % interval."""
-    return await _rows(asked, "verify", lambda r: r.verify(asked["backend"]), heavy=True)
+    return await _rows(asked, "verify", "verify", asked["backend"], heavy=True)
 
 
 _DEPTH = number("depth", 1, "Path segments of a prefix.", low=1, high=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -10,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from api.caller import Caller
+from api.engine import Engines
 from api.errors import ApiError
 from api.lander import Lander
+from api.questions import Order, Question
 from api.runs import Runs
 from api.schedule import Schedule
 from lake import published
-from lake.read import Reader
 from storage.config import Config
 
 CACHED_ANSWERS = 256
@@ -27,16 +30,21 @@ LIGHT_THREADS, HEAVY_THREADS = 4, 2
 
 
 class Pools:
-    """Threads for questions: what the engine must answer never holds up what is published."""
+    """Threads for questions: what the engine must answer never holds up what is published.
+
+    The heavy ones wait for processes of their own, or for a change of the lake.
+    """
 
     def __init__(self) -> None:
         self.light = ThreadPoolExecutor(LIGHT_THREADS, "light")
         self.heavy = ThreadPoolExecutor(HEAVY_THREADS, "heavy")
+        self.engines = Engines(HEAVY_THREADS)
 
     def close(self) -> None:
         """Take nothing more; do not wait for what runs."""
         for pool in (self.light, self.heavy):
             pool.shutdown(wait=False, cancel_futures=True)
+        self.engines.close()
 
 
 class Site:
@@ -58,10 +66,19 @@ class Site:
         self._looked = 0.0
 
     async def ask(
-        self, question: Callable[[Reader], Any], *, heavy: bool, as_of: Any = None
+        self, question: Question, caller: Caller, *, heavy: bool, as_of: dt.datetime | None = None
     ) -> Any:
-        """Put a question to the read model, in a thread, within the request's time."""
-        return await self.call(lambda: question(Reader(self.config, as_of)), heavy=heavy)
+        """Put a question to the caller's read model, within the request's time.
+
+        In a thread; a heavy one in a process, which is ended where it takes too long.
+        """
+        order = Order(self.config, caller, as_of, question)
+        if not heavy:
+            return await self.call(order.answer, heavy=False)
+        try:
+            return await self.call(lambda: self._pools.engines.answer(order))
+        finally:
+            self._pools.engines.stop(order)
 
     async def call(self, work: Callable[[], Any], *, heavy: bool = True) -> Any:
         """Run blocking work in a thread. Raises ApiError 503 when it takes too long."""

@@ -1,6 +1,7 @@
 """The server's life: how it starts, what it says, how it stops."""
 
 import datetime as dt
+import os
 import signal
 import socket
 import time
@@ -156,6 +157,23 @@ def test_a_run_that_nobody_waits_for_is_followed_to_its_end(home):
         assert again.get(where).json == told
     finally:
         again.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_the_engine_has_a_process_of_lower_priority_that_ends_with_the_server(new_home, number):
+    """Events that come in go first; nothing is left behind, however the server ended."""
+    server = Server(new_home(backends=()).file)
+    pid = server.process.pid
+    try:
+        assert server.get("stale?days=30").json == []
+        (engine,) = {child for thread in Path(f"/proc/{pid}/task").iterdir()
+                     for child in (thread / "children").read_text().split()
+                     if "api.answering" in Path(f"/proc/{child}/cmdline").read_text()}  # fmt: skip
+        nice = os.getpriority(os.PRIO_PROCESS, int(engine))
+        assert nice == min(19, os.getpriority(os.PRIO_PROCESS, pid) + 10)
+    finally:
+        server.stop(number)
+    until(lambda: ended(engine), 5)
 
 
 def test_a_stop_waits_for_no_run(new_home):
