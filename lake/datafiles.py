@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import obstore
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 from obstore.store import LocalStore
 
@@ -114,16 +115,17 @@ def write_frames(
     path = f"{folder}{uuid.uuid4().hex}.parquet"
     place = f"{root.rstrip('/')}/{table.name}"
     store = open_store(place)
-    with _target(store, path) as target, _writer(target, schema, bounds.unbounded) as writer:
+    arrow = _arrow_schema(table, schema)
+    with _target(store, path) as target, _writer(target, arrow, bounds.unbounded) as writer:
         for group in _chained(first, groups):
-            arrow = group.to_arrow(compat_level=pl.CompatLevel.newest())
+            empty = [n for n in table.required if bounds.nulls.get(n)]
+            if empty:
+                raise LakeError(f"table {table.name}: null in {', '.join(empty)}.")
+            rows = group.to_arrow(compat_level=pl.CompatLevel.newest())
             try:
-                writer.write_table(arrow)
+                writer.write_table(pa.Table.from_arrays(rows.columns, schema=arrow))
             except OSError as error:
                 raise LakeError(f"{place}/{path} cannot be written: {error}.") from error
-    empty = [n for n in table.required if bounds.nulls.get(n)]
-    if empty:
-        raise LakeError(f"table {table.name}: null in {', '.join(empty)}.")
     size = obstore.head(store, path)["size"]
     return Part(f"{place}/{path}", path, size, bounds.rows, dict(partition), bounds.as_json())
 
@@ -185,18 +187,24 @@ def _target(store: Any, path: str) -> Iterator[Any]:
         raise
 
 
-def _writer(target: Any, schema: pl.Schema, unbounded: frozenset[str]) -> pq.ParquetWriter:
+def _arrow_schema(table: Table, schema: pl.Schema) -> pa.Schema:
+    """The columns as Arrow has them; without nulls where none may be: it costs a tenth less."""
+    found = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.newest()).schema
+    return pa.schema(each.with_nullable(each.name not in table.required) for each in found)
+
+
+def _writer(target: Any, schema: pa.Schema, unbounded: frozenset[str]) -> pq.ParquetWriter:
     # Numbers that seldom come twice get no dictionary: it would be thrown away after its cost.
-    single = {n for n, d in schema.items() if n in SINGLE or d in (pl.Boolean, pl.Float64)}
-    deltas = dict.fromkeys(SINGLE & schema.keys(), "DELTA_BINARY_PACKED")
+    names = schema.names
+    single = {each.name for each in schema if each.type in (pa.bool_(), pa.float64())} | SINGLE
     return pq.ParquetWriter(
         target,
-        pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.newest()).schema,
+        schema,
         compression="zstd",
         compression_level=ZSTD_LEVEL,
-        use_dictionary=[n for n in schema if n not in single],  # pyright: ignore[reportArgumentType]
-        column_encoding=deltas or None,
-        write_statistics=[n for n in schema if n not in unbounded],  # pyright: ignore[reportArgumentType]
+        use_dictionary=[n for n in names if n not in single],  # pyright: ignore[reportArgumentType]
+        column_encoding=dict.fromkeys(SINGLE & {*names}, "DELTA_BINARY_PACKED") or None,
+        write_statistics=[n for n in names if n not in unbounded],  # pyright: ignore[reportArgumentType]
     )
 
 

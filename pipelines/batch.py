@@ -81,8 +81,8 @@ class Batch:
             refusals = Refusals(self._lake, hour)
             large: list[tuple[Candidate, Iterator[bytes]]] = []
             while True:
-                frames = self._small(todo, seen, refusals, large)
-                self._keep(self._write(hour, frames))
+                parts = self._small(todo, seen, refusals, large)
+                self._keep(self._write(hour, _frames(parts, self.rows, refusals)))
                 if not large:
                     break
                 self._large(*large.pop(), seen, refusals)
@@ -126,10 +126,8 @@ class Batch:
     def _small(
         self, todo: Iterable[tuple[Candidate, Iterator[bytes]]], seen: Identities,
         refusals: Refusals, large: list[tuple[Candidate, Iterator[bytes]]],
-    ) -> Iterator[pl.DataFrame]:  # fmt: skip
-        """Events of the objects up to one that is too large to be held, which goes to `large`."""
-        parts: list[Part] = []
-        size = 0
+    ) -> Iterator[Part]:  # fmt: skip
+        """Lines of the objects up to one that is too large to be held, which goes to `large`."""
         for candidate, body in todo:
             pieces = reading.opened(candidate.landed.name, body)
             try:
@@ -144,14 +142,7 @@ class Batch:
             if not self._counts(candidate, row, seen):
                 continue
             self.rows[row["object"]] = row
-            for part in self._parts(candidate, reading.chained(held, iter(())), row, refusals):
-                parts.append(part)
-                size += len(part.data)
-                if size >= BUFFER_BYTES:
-                    yield _parsed(parts, self.rows, refusals)
-                    parts, size = [], 0
-        if parts:
-            yield _parsed(parts, self.rows, refusals)
+            yield from self._parts(candidate, reading.chained(held, iter(())), row, refusals)
 
     def _large(
         self, candidate: Candidate, pieces: Iterator[bytes], seen: Identities, refusals: Refusals
@@ -160,14 +151,10 @@ class Batch:
         row = self._row(candidate, "")
         mine = Refusals(self._lake, candidate.hour)
         digest = hashlib.sha256()
-
-        def frames() -> Iterator[pl.DataFrame]:
-            for part in self._parts(candidate, _hashed(pieces, digest), row, mine):
-                yield _parsed([part], {row["object"]: row}, mine)
-
+        parts = self._parts(candidate, _hashed(pieces, digest), row, mine)
         file = None
         try:
-            file = self._write(candidate.hour, frames())
+            file = self._write(candidate.hour, _frames(parts, {row["object"]: row}, mine))
         except (DamagedError, UnreadableError) as error:
             self._failed(candidate, error, refusals)
             wanted = False
@@ -240,6 +227,22 @@ def remove_rows(lake: Lake, row: Row) -> None:
     """Remove the rows that came from an object."""
     for table in (QUARANTINE, EVENTS):
         lake.delete(table, {"hour": row["hour"], "object": row["object"]})
+
+
+def _frames(
+    parts: Iterable[Part], rows: dict[str, Row], refusals: Refusals
+) -> Iterator[pl.DataFrame]:
+    """The events of some blocks at a time: what polars does for each call costs as many lines."""
+    held: list[Part] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part.data)
+        if size >= BUFFER_BYTES:
+            yield _parsed(held, rows, refusals)
+            held, size = [], 0
+    if held:
+        yield _parsed(held, rows, refusals)
 
 
 def _parsed(parts: list[Part], rows: dict[str, Row], refusals: Refusals) -> pl.DataFrame:

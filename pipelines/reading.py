@@ -13,6 +13,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
+from pipelines.transforms.lines import BLOCK_BYTES
 from pipelines.transforms.parse import MAX_LINE_BYTES, MAX_TEXT_CHARACTERS
 from storage.errors import BackendError
 from storage.landing import unpacked
@@ -22,7 +23,6 @@ READERS = 16
 AHEAD_BYTES = 16 * 1024**2
 WHOLE_BYTES = 8 * 1024**2
 CHUNK_BYTES = 1024**2
-BLOCK_BYTES = 4 * 1024**2
 _NEWLINE = ord("\n")
 MAX_OBJECT_BYTES = 64 * 1024**3
 

@@ -7,6 +7,7 @@ which makes this faster than giving the accepted bytes to a second parser that m
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -133,8 +134,10 @@ def columns(rows: Sequence[Line]) -> pl.DataFrame:
     """The columns of decoded lines, as SCHEMA; null where the value is."""
     if not rows:
         return pl.DataFrame(schema=SCHEMA)
-    values = zip(*map(msgspec.structs.astuple, rows), strict=True)
-    found = [_column(name, column) for name, column in zip(NAMES, values, strict=True)]
+    # One flat list and its strides: zip(*tuples) takes twice the time.
+    values: list[Any] = []
+    deque(map(values.extend, map(msgspec.structs.astuple, rows)), maxlen=0)
+    found = [_column(name, values[at :: len(NAMES)]) for at, name in enumerate(NAMES)]
     return pl.DataFrame._from_pydf(PyDataFrame(found))  # noqa: SLF001
 
 

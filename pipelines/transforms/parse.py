@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from lake.ids import file_id
@@ -32,7 +33,6 @@ FUTURE = dt.timedelta(hours=24)
 AT = pl.Datetime("us", "UTC")
 _YEAR_2 = -62_104_060_800_000_000  # microseconds
 _SOURCE = {"hour": pl.String, "object": pl.String, "batch": pl.Int64}
-_SPANS = {"part": pl.UInt32, "first": pl.Int64, "lines": pl.Int64}
 
 
 class Source(NamedTuple):
@@ -138,12 +138,14 @@ def refused(parts: Sequence[Part], bad: Sequence[Bad]) -> pl.DataFrame:
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
-    """Blocks of whole lines."""
+    """Blocks of whole lines; what is not much longer than one is not copied."""
     start = 0
-    while start < len(data):
+    while len(data) - start > 2 * BLOCK_BYTES:
         end = data.find(b"\n", start + BLOCK_BYTES) + 1 or len(data)
         yield data[start:end]
         start = end
+    if start < len(data):
+        yield data[start:]
 
 
 def _whole(block: bytes) -> list[Line] | None:
@@ -180,16 +182,10 @@ def _by_line(
 
 def _places(spans: Sequence[Span]) -> pl.DataFrame:
     """Part and line number of every row."""
-    if len(spans) == 1:
-        ((part, first, count),) = spans
-        line = pl.int_range(first, first + count, dtype=pl.Int64, eager=True)
-        return pl.DataFrame(
-            {"part": pl.repeat(part, count, dtype=pl.UInt32, eager=True), "line": line}
-        )
-    ranges = pl.DataFrame(spans, schema=_SPANS, orient="row").filter(pl.col("lines") > 0)
-    return ranges.select(
-        "part", line=pl.int_ranges("first", pl.col("first") + pl.col("lines"))
-    ).explode("line")
+    part, first, count = np.array(spans, np.int64).reshape(-1, 3).T
+    before = np.cumsum(count) - count
+    line = np.arange(count.sum()) + np.repeat(first - before, count)
+    return pl.DataFrame({"part": np.repeat(part.astype(np.uint32), count), "line": line})
 
 
 def too_long(size: int) -> str:
