@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lake import allocator
+
 if TYPE_CHECKING:
     from lake.notebook import OpenLake
+
+allocator.configure()  # before any module of this package loads the engine
 
 
 def open(config: str | None = None, as_of: str | None = None) -> OpenLake:  # noqa: A001
