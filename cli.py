@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -100,6 +100,11 @@ def run() -> None:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:  # noqa: BLE001 - our own bug: the whole traceback
         sys.excepthook(type(error), error, error.__traceback__)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process; see `run`."""
     with contextlib.suppress(OSError):  # a full disk, a reader who left: said already
         threading._shutdown()  # noqa: SLF001 # pyright: ignore[reportAttributeAccessIssue]
         atexit._run_exitfuncs()  # noqa: SLF001

@@ -45,7 +45,7 @@ def run(command: Sequence[str | Path], *, timeout_seconds: float = 3600.0) -> Co
         [str(part) for part in command],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env=_environment(),
     )
     assert process.stdout
     assert process.stderr
@@ -70,6 +70,15 @@ def run(command: Sequence[str | Path], *, timeout_seconds: float = 3600.0) -> Co
         floor_mb,
         out.decode(),
     )
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with compiled modules kept as Python keeps them unless it is told not to.
+
+    Else most of what a short process costs would be compiling its libraries once more, each time.
+    """
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 def _resident_mb() -> float:

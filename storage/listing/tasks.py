@@ -21,6 +21,9 @@ from storage.listing.staging import Staging
 
 log = logging.getLogger(__name__)
 PARALLEL = 8
+PAGES_BEFORE_SPLIT = 2
+"""A part that ends before it has as many pages costs more to cut than to list: every cut asks for
+folders, and gets the keys behind it twice."""
 Task = dict[str, Any]
 
 
@@ -128,7 +131,7 @@ def _run(
 ) -> None:
     """Take a task to its end, giving parts of it away while others have nothing to do."""
     left: Task | None = task
-    in_vain, rest = 0, 0
+    in_vain, rest = 0, 0 if task == pages.whole() else PAGES_BEFORE_SPLIT
     while left is not None:
         step = pages.step(left)
         left = step.left
@@ -150,7 +153,7 @@ def _run(
                 work.turn.notify(len(others))
             # What could not be split is not asked again at every page.
             in_vain = 0 if others else in_vain + 1
-            rest = 2**in_vain if in_vain else 0
+            rest = max(2**in_vain, PAGES_BEFORE_SPLIT)
 
 
 def _keep(number: int, work: _Work, left: Task | None) -> None:
