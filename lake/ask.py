@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from lake import control, publish, results, world
-from lake.coverage import covered
+from lake.coverage import with_coverage
 from lake.cursor import Key
 from lake.largest import behind, page
 from lake.metrics import diff
@@ -67,8 +67,7 @@ class Ask:
         else:
             how = {"after": after, "min_size_bytes": min_size}
             kept = page(self._read, self._index_version, where, limit, **how)
-        cover = covered(self._lake.root, self._versions, self._as_of, days)
-        return kept.join(cover, on="backend", how="left", maintain_order="left")
+        return with_coverage(kept, self._lake.root, self._versions, self._as_of, days)
 
     def stale_total(self, days: int, min_size: int, backend: str) -> Row:
         """How many files `stale` has in all, and their bytes.

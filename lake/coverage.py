@@ -35,6 +35,14 @@ def covered(root: str, versions: Mapping[str, int], as_of: dt.datetime, days: in
     return share(_hours(root, agents, ledger, as_of, next(longer, window)), as_of, window)
 
 
+def with_coverage(
+    rows: pl.DataFrame, root: str, versions: Mapping[str, int], as_of: dt.datetime, days: int
+) -> pl.DataFrame:
+    """Rows of stale_index with `coverage` of their backend, as `covered` has it."""
+    cover = covered(root, versions, as_of, days)
+    return rows.join(cover, on="backend", how="left", maintain_order="left")
+
+
 @lru_cache(maxsize=KEPT)
 def _hours(
     root: str, agents: Identity, ledger: Identity, as_of: dt.datetime, window: dt.timedelta

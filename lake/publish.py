@@ -19,7 +19,9 @@ import polars as pl
 from obstore.store import LocalStore
 
 from lake import control, explore
+from lake.coverage import with_coverage
 from lake.crossing import crossings
+from lake.largest import largest
 from lake.metrics import quota
 from lake.published import COLUMNS, CURRENT, Generation, current, parsed, place
 from lake.results import AUDITED, Results, audited, owned_bytes
@@ -41,6 +43,7 @@ TRIES = 20
 CLAIM, MANIFEST = "claim", "generation.json"
 STALE_DAYS = 90
 STALE_LIMIT = 1000
+TOP_DAYS = (30, 60, 180, 365)
 CROSSING = {
     name: pl.Int64 if name.endswith("_bytes") else pl.String for name in COLUMNS["crossing"]
 }
@@ -162,18 +165,32 @@ def publish_audit(lake: Lake, at: dt.datetime) -> Generation:
 
 
 def publish_explored(lake: Lake, at: dt.datetime) -> Generation:
-    """Publish the sums of `lake.explore` of the current index; nothing where they are there."""
+    """Publish the sums of `lake.explore` of the current index and the tops of usual windows.
+
+    Nothing where they are there.
+    """
     now = current(lake.root)
     version = now.versions.get(STALE_INDEX.name)
     if version is None or explore.deepest(now):
         return now
-    made = explore.explored(lake, version, now.versions.get(FILES.name))
+    made = explore.explored(lake, version, now.versions.get(FILES.name)) | tops(lake, now)
     store = open_store(place(lake.root))
 
     def change(before: Generation, number: int) -> Generation:
         return dataclasses.replace(before, documents=before.documents | _put(store, number, made))
 
     return _swap(lake.root, change, at)
+
+
+def tops(lake: Lake, now: Generation) -> Documents:
+    """Beside `stale`: the largest files of other windows that people ask for, with `coverage`."""
+    as_of, versions = parse_instant(now.as_of), now.versions
+    found = {}
+    for days in TOP_DAYS:
+        idle = pl.col("last_access_at") < as_of - dt.timedelta(days=days)
+        rows = largest(lake, versions[STALE_INDEX.name], idle, STALE_LIMIT)
+        found[f"stale-{days}"] = with_coverage(rows, lake.root, versions, as_of, days)
+    return found
 
 
 def _control(
