@@ -25,6 +25,7 @@ class ObjectServer(http.server.ThreadingHTTPServer):
         self.delay = 0.0
         self.fail = 0
         self.truncate = 0
+        self.owner = ""
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -116,7 +117,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 continue
             rows.append(
                 f"<Contents><Key>{escape(key)}</Key><LastModified>2023-11-14T22:13:20.000Z"
-                f"</LastModified><ETag>{escape(etag)}</ETag><Size>{len(data)}</Size></Contents>"
+                f"</LastModified><ETag>{escape(etag)}</ETag><Size>{len(data)}</Size>"
+                f"<Owner><ID>1f8e</ID><DisplayName>{escape(self.server.owner)}</DisplayName>"
+                f"</Owner></Contents>"
             )
         rows += [
             f"<CommonPrefixes><Prefix>{escape(f)}</Prefix></CommonPrefixes>"

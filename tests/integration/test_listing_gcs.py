@@ -4,11 +4,14 @@ Its listing by XML is that of S3 but for the signature, and so moto answers it; 
 file may name another address and say that no token is needed.
 """
 
+import hashlib
 import itertools
 import json
 
 import pytest
 
+from storage.listing.objects import object_store
+from storage.paths import path_bytes
 from tests.hostile import HOSTILE
 
 # What obstore cannot name: such a listing fails, and says so.
@@ -37,7 +40,6 @@ def google(new_home, moto_server, tmp_path, monkeypatch):
 
 def files_of(home):
     from lake.schemas import FILES
-    from storage.paths import path_bytes
 
     rows = home.lake.scan(FILES).collect()
     found = zip(rows["path"], rows["size_bytes"], strict=True)
@@ -60,3 +62,24 @@ def test_a_key_that_cannot_be_named_fails_the_listing_and_removes_nothing(google
     assert (said.code, said.rows[0]["state"]) == (1, "failed")
     assert "cannot be listed" in said.rows[0]["error"]
     assert len(files_of(google)) == len(KEYS)
+
+
+def test_a_single_key_is_looked_up(google, moto_server):
+    """What an audit asks of a drawn file: there as it is, or not there; a folder is no file."""
+    for key in KEYS:  # nobody signs here, and so moto gives out what is public
+        moto_server.client().put_object_acl(Bucket=google.bucket, Key=key, ACL="public-read")
+    store = object_store(google.config.backends[0])
+    for number, key in enumerate(KEYS):
+        body = b"x" * (number + 1)
+        (row,) = store.look(key).to_pylist()
+        assert path_bytes(row["path"]).decode() == key
+        assert row["size_bytes"] == len(body)
+        assert row["etag"] == hashlib.md5(body).hexdigest()
+        assert row["modified_at"] is not None
+    inside = next(key for key in KEYS if "/" in key)
+    for absent in ("nothing/here", inside.rpartition("/")[0] + "-", inside + "x"):
+        assert store.look(absent).num_rows == 0
+    google.run("crawl")
+    said = google.run("verify", "--sample", "50", "--format", "csv")
+    assert (said.code, said.rows[0]["checked"]) == (0, str(2 * len(KEYS)))
+    assert said.rows[0]["agree"] == said.rows[0]["checked"]

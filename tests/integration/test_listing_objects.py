@@ -18,6 +18,7 @@ from storage.listing.objects import list_objects
 from storage.listing.progress import Progress
 from storage.paths import path_bytes
 from tests.hostile import taken_by
+from tests.integration.objectserver import ObjectServer
 from tests.servers import AzureServer
 
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -68,6 +69,20 @@ def test_the_owner_comes_where_it_is_asked_for(moto_server, tmp_path):
     bucket = moto_server.bucket({"one": b"1"})
     rows = listed_by(moto_server, bucket, tmp_path, more="crawl: {need: [owner]}").to_pylist()
     assert rows[0]["owner"] == "webfile"
+
+
+@pytest.mark.parametrize("owner", ["R&D <vision>", "Zoë's team", "a&amp;b", ""])
+def test_an_owner_is_who_the_store_says_however_xml_writes_it(owner, tmp_path):
+    """An owner without a name is known by the number."""
+    server = ObjectServer()
+    server.owner = owner
+    server.put("one", b"1")
+    backend = backend_of(tmp_path, server.backend(more="crawl: {need: [owner]},"))
+    try:
+        rows = table_of(list_objects(backend, NOW)).to_pylist()
+    finally:
+        server.stop()
+    assert [row["owner"] for row in rows] == [owner or "1f8e"]
 
 
 def test_below_a_root_paths_are_relative_and_its_marker_is_no_file(store_server, tmp_path):
