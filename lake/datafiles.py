@@ -107,7 +107,8 @@ def write_frames(
     schema = pl.Schema({n: d for n, d in table.schema.items() if n not in partition})
     texts = frozenset(n for n, d in schema.items() if d == pl.String)
     bounds = Bounds(frozenset() if ordered else texts)
-    groups = _groups(frames, schema, bounds)
+    arrow = _arrow_schema(table, schema)
+    groups = _groups(_batches(frames, table, schema, bounds), arrow)
     first = next(groups, None)
     if first is None:
         return None
@@ -115,15 +116,10 @@ def write_frames(
     path = f"{folder}{uuid.uuid4().hex}.parquet"
     place = f"{root.rstrip('/')}/{table.name}"
     store = open_store(place)
-    arrow = _arrow_schema(table, schema)
     with _target(store, path) as target, _writer(target, arrow, bounds.unbounded) as writer:
         for group in _chained(first, groups):
-            empty = [n for n in table.required if bounds.nulls.get(n)]
-            if empty:
-                raise LakeError(f"table {table.name}: null in {', '.join(empty)}.")
-            rows = group.to_arrow(compat_level=pl.CompatLevel.newest())
             try:
-                writer.write_table(pa.Table.from_arrays(rows.columns, schema=arrow))
+                writer.write_table(group)
             except OSError as error:
                 raise LakeError(f"{place}/{path} cannot be written: {error}.") from error
     size = obstore.head(store, path)["size"]
@@ -136,36 +132,41 @@ def discard(root: str, table: Table, parts: Iterable[Part]) -> None:
         obstore.delete(open_store(f"{root.rstrip('/')}/{table.name}"), paths)
 
 
-def _chained(first: pl.DataFrame, left: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _chained(first: pa.Table, left: Iterator[pa.Table]) -> Iterator[pa.Table]:
     yield first
     del first
     yield from left
 
 
-def _groups(
-    frames: Iterable[pl.DataFrame], schema: pl.Schema, bounds: Bounds
-) -> Iterator[pl.DataFrame]:
-    """Row groups: frames brought together until they have ROW_GROUP_ROWS rows."""
-    held: list[pl.DataFrame] = []
-    rows = 0
+def _batches(
+    frames: Iterable[pl.DataFrame], table: Table, schema: pl.Schema, bounds: Bounds
+) -> Iterator[pa.RecordBatch]:
+    """Frames as Arrow has them, each on its own: what a frame is made of is let go at once."""
     for frame in frames:
         if not frame.height:
             continue
-        held.append(frame[list(schema)])
-        rows += frame.height
+        rows = frame[list(schema)]
+        if rows.schema != schema:
+            rows = rows.select(pl.col(n).cast(d) for n, d in schema.items())
+        bounds.add(rows)
+        empty = [n for n in table.required if bounds.nulls.get(n)]
+        if empty:
+            raise LakeError(f"table {table.name}: null in {', '.join(empty)}.")
+        yield from rows.to_arrow(compat_level=pl.CompatLevel.newest()).to_batches()
+
+
+def _groups(batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.Table]:
+    """Row groups: batches brought together until they have ROW_GROUP_ROWS rows."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        held.append(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+        rows += batch.num_rows
         if rows >= ROW_GROUP_ROWS:
-            yield _group(held, schema, bounds)
+            yield pa.Table.from_batches(held)
             held, rows = [], 0
     if rows:
-        yield _group(held, schema, bounds)
-
-
-def _group(held: list[pl.DataFrame], schema: pl.Schema, bounds: Bounds) -> pl.DataFrame:
-    group = pl.concat(held)
-    if group.schema != schema:
-        group = group.select(pl.col(n).cast(d) for n, d in schema.items())
-    bounds.add(group)
-    return group
+        yield pa.Table.from_batches(held)
 
 
 @contextmanager

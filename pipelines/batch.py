@@ -94,15 +94,13 @@ class Batch:
             # A loser's rows go first: if this stops here, the next ingest brings the winner's.
             check()
             remove_rows(self._lake, row)
-        for table, files in ((QUARANTINE, self.refusals), (EVENTS, self.files)):
+        rows = pl.DataFrame([*self.rows.values(), *self._beaten], schema=LEDGER.schema)
+        ledger = write_frames(self._lake.root, LEDGER, {}, [rows])
+        done = [ledger] if ledger else []
+        for table, files in ((QUARANTINE, self.refusals), (EVENTS, self.files), (LEDGER, done)):
             if files:
                 check()
                 self._sure(self._lake.commit(table, files, apps=[(APP, self._number)]))
-        rows = [*self.rows.values(), *self._beaten]
-        if rows:
-            check()
-            frame = pl.DataFrame(rows, schema=LEDGER.schema)
-            self._sure(self._lake.append(LEDGER, frame, (APP, self._number)))
         return list(self.rows.values())
 
     def discard(self) -> None:

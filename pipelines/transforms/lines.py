@@ -88,10 +88,7 @@ _CONSTRUCTORS = {
     for name, dtype in SCHEMA.items()
     if name != "backends"
 }
-_CONSTANTS = {
-    name: (default, _as_made(name, [default]))
-    for name, default in zip(NAMES, Line.__struct_defaults__, strict=True)
-}
+_SAME = 32  # values at the begin of a column that may be the same all along
 _NEWLINE, _OPEN, _CLOSE = b"\n{}"
 _DECODER = msgspec.json.Decoder(Line)
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError)
@@ -142,8 +139,8 @@ def columns(rows: Sequence[Line]) -> pl.DataFrame:
 
 
 def _column(name: str, values: Sequence[Any]) -> PySeries:
-    default, constant = _CONSTANTS[name]
-    if values[0] == values[-1] == default and values.count(default) == len(values):
-        return constant.new_from_index(0, len(values))
+    first = values[0]
+    if values[:_SAME].count(first) == len(values[:_SAME]) and values.count(first) == len(values):
+        return _as_made(name, [first]).new_from_index(0, len(values))
     make = _CONSTRUCTORS.get(name)
     return make(name, values, True) if make else _as_made(name, values)
