@@ -73,7 +73,7 @@ class Mount:
 
     def wait(self):
         """Wait for the process to end by itself; its exit status."""
-        self.output, self.errors = self.process.communicate(timeout=20)
+        self.output, self.errors = self.process.communicate(timeout=60)
         return self.process.returncode
 
     @property
@@ -97,7 +97,7 @@ class Mount:
         unmount(str(self.point))
 
 
-def until(condition, seconds=10.0):
+def until(condition, seconds=60.0):
     """Wait for something that happens soon."""
     deadline = time.monotonic() + seconds
     while not condition():

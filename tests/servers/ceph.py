@@ -19,6 +19,7 @@ from tests.servers import install
 from tests.servers.child import child, wait_until
 from tests.servers.s3 import S3Server
 
+TRIES = 3
 CONF = """[global]
 fsid = {fsid}
 mon_host = v2:127.0.0.1:{mon}/0
@@ -61,20 +62,36 @@ rgw_dynamic_resharding = false
 @contextlib.contextmanager
 def radosgw(folder: Path) -> Iterator[S3Server]:
     """A running gateway; everything it writes is below `folder`."""
-    cluster = _Cluster(install.ceph(), folder)
-    cluster.make()
-    with cluster.daemon("ceph-mon", "-i", "a") as monitor:
-        cluster.client("osd", "new", cluster.osd_uuid, timeout=60)
-        cluster.tool("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", cluster.osd_uuid)
-        with cluster.daemon("ceph-osd", "-i", "0"), cluster.daemon("radosgw", "-n", "client.rgw.a"):
-            wait_until(cluster.answers, monitor, cluster.log, 120)
-            server = S3Server(cluster.url, access_key_id="ceph-key")
-            cluster.tool(
-                "radosgw-admin", "-n", "client.rgw.a", "user", "create", "--uid=test",
-                "--display-name=Test", f"--access-key={server.access_key_id}",
-                f"--secret={server.secret_access_key}",
-            )  # fmt: skip
+    for attempt in range(TRIES):
+        with contextlib.ExitStack() as daemons:
+            place = folder / str(attempt)
+            place.mkdir()
+            try:
+                server = _started(_Cluster(install.ceph(), place), daemons)
+            except (RuntimeError, subprocess.SubprocessError):
+                # Its ports were free when they were chosen: somebody else may have taken one.
+                if attempt == TRIES - 1:
+                    raise
+                continue
             yield server
+            return
+
+
+def _started(cluster: _Cluster, daemons: contextlib.ExitStack) -> S3Server:
+    cluster.make()
+    daemons.enter_context(cluster.daemon("ceph-mon", "-i", "a"))
+    cluster.client("osd", "new", cluster.osd_uuid, timeout=180)
+    cluster.tool("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", cluster.osd_uuid)
+    daemons.enter_context(cluster.daemon("ceph-osd", "-i", "0"))
+    gateway = daemons.enter_context(cluster.daemon("radosgw", "-n", "client.rgw.a"))
+    wait_until(cluster.answers, gateway, cluster.log)
+    server = S3Server(cluster.url, access_key_id="ceph-key")
+    cluster.tool(
+        "radosgw-admin", "-n", "client.rgw.a", "user", "create", "--uid=test",
+        "--display-name=Test", f"--access-key={server.access_key_id}",
+        f"--secret={server.secret_access_key}",
+    )  # fmt: skip
+    return server
 
 
 class _Cluster:
@@ -117,7 +134,7 @@ class _Cluster:
         self.tool("monmaptool", "--create", "--addv", "a", address, "--fsid", fsid, monmap)
         self.tool("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap, "--keyring", keys)
 
-    def tool(self, name: str, *args: str, timeout: float = 60) -> None:
+    def tool(self, name: str, *args: str, timeout: float = 180) -> None:
         """Run a program to its end. Raises RuntimeError with what it said."""
         done = subprocess.run(
             [str(self._root / "usr" / "bin" / name), *args], cwd=self._folder, timeout=timeout,

@@ -36,7 +36,7 @@ def child(
 
 
 def wait_until(
-    ready: Callable[[], object], process: subprocess.Popen[bytes], log: Path, seconds: float = 60
+    ready: Callable[[], object], process: subprocess.Popen[bytes], log: Path, seconds: float = 180
 ) -> None:
     """Wait for `ready` to be true. Raises RuntimeError with the log when the child has ended."""
     deadline = time.monotonic() + seconds

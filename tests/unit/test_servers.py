@@ -33,7 +33,7 @@ def test_without_a_fault_the_proxy_is_the_server(moto_server, s3_bucket, fault_p
     assert [r.status for r in fault_proxy.log] == [200, 200, 200]
 
 
-def get(url, timeout=5.0):
+def get(url, timeout=30.0):
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             return answer.status, answer.read(), int(answer.headers["Content-Length"])
@@ -78,7 +78,7 @@ def test_a_reset_never_reached_the_server_and_a_lost_answer_did(
     for mode, there in (("reset", False), ("after", True)):
         fault_proxy.fault(mode)
         host = fault_proxy.url.removeprefix("http://")
-        connection = http.client.HTTPConnection(host, timeout=5)
+        connection = http.client.HTTPConnection(host, timeout=30)
         connection.request("PUT", f"/{s3_bucket}/{mode}", body=b"x")
         with pytest.raises(ConnectionResetError):
             connection.getresponse()
