@@ -14,19 +14,21 @@ from typing import Any, Self
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import from_url
 
 from storage import clock
 from storage.backends import open_backend
 from storage.config import Backend, Config
 from storage.errors import WarpdriveError, first_line
+from storage.listing.objects import object_store
 from storage.objectstore import get, listed, open_store
-from storage.options import OBJECT_STORES, obstore_options, url_of
+from storage.options import OBJECT_STORES
 from storage.paths import path_text
 
 MIN_FREE_BYTES = 1024**3
 MAX_SKEW = dt.timedelta(seconds=60)
 WRITERS = 8
+TRIES = 3
+LOOKED_AT = 1000
 KEYS = 20
 PROBE = ".warpdrive-doctor"
 Check = tuple[str, str]
@@ -189,14 +191,10 @@ def _first_files(backend: Backend) -> list[str]:
     if backend.type == "local":
         return _first_local(Path(backend.root))
     if backend.type in OBJECT_STORES:
-        store = from_url(url_of(backend), **obstore_options(backend))
-        try:
-            first = next(iter(obstore.list(store, chunk_size=100)), [])
-        except BaseError as error:
-            if "invalid path" not in first_line(error):
-                raise
-            return []  # a key that obstore refuses; the crawl's own lister takes it
-        return [path_text(meta["path"]) for meta in first if meta["size"]][:1]
+        # By the crawl's own lister: it takes every key, and says in a line why it cannot.
+        page = object_store(backend, TRIES).page("", "")
+        first = page.rows(0, len(page.keys)).select(["path", "size_bytes"]).to_pylist()
+        return [row["path"] for row in first if row["size_bytes"] and _readable(row["path"])][:1]
     from storage.fsspecinfo import open_fsspec
 
     system, root = open_fsspec(backend)
@@ -205,10 +203,21 @@ def _first_files(backend: Backend) -> list[str]:
     return [path_text(name.removeprefix(root).lstrip("/")) for name in files[:1]]
 
 
+def _readable(path: str) -> bool:
+    """Whether obstore, which reads, takes this key as well."""
+    return not {"", ".", ".."}.intersection(path.split("/"))
+
+
 def _first_local(root: Path) -> list[str]:
-    for entry in sorted(root.iterdir()):
-        if entry.is_file() and not entry.is_symlink() and entry.stat().st_size:
-            return [path_text(os.fsencode(entry.name))]
+    os.scandir(root).close()  # what walks below passes over a root that is not there
+    looked = 0
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            file, looked = Path(folder, name), looked + 1
+            if file.is_file() and not file.is_symlink() and file.stat().st_size:
+                return [path_text(os.fsencode(file.relative_to(root)))]
+        if looked >= LOOKED_AT:
+            break
     return []
 
 

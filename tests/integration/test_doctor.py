@@ -103,6 +103,20 @@ def test_a_refusal_is_told_apart_from_an_absence(new_home, moto_server, fault_pr
     assert list(problems(home)) == ["s3: reads"]
 
 
+def test_a_file_to_read_is_found_behind_keys_that_nothing_else_takes(new_home, moto_server):
+    """And below folders: where no file is read, nobody learns that none can be."""
+    bucket = moto_server.bucket({"../up": b"1", "a//b": b"1", "empty": b"", "x/ok": b"1"})
+    home = new_home(backends=[moto_server.backend(bucket), "data"])
+    (home.root() / "deep" / "er").mkdir(parents=True)
+    (home.root() / "deep" / "er" / "one").write_bytes(b"1")
+    checks = dict(examine(home.config))
+    assert checks["backend s3: reads"] == checks["backend data: reads"] == ""
+    moto_server.delete(bucket, "x/ok")
+    (home.root() / "deep" / "er" / "one").write_bytes(b"")
+    found = examine(home.config)
+    assert not [name for name, _ in found if "reads" in name]
+
+
 def test_a_folder_that_is_missing_and_reports_that_are_not_there(new_home):
     reports = "{name: inv, type: s3, config: {bucket: b}, inventory: {location: ./reports}}"
     home = new_home(backends=["data", reports])
