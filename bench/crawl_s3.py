@@ -28,6 +28,7 @@ from tests.servers.s3 import S3Server  # noqa: E402
 
 OBJECTS = 200_000
 FEW = 10
+JOBS = {"crawl": "crawl", "list": "our listing", "command": "`warpdrive crawl`"}
 BUCKET = "race"
 LIMIT = "the server shares the two cores"
 
@@ -41,6 +42,22 @@ result = crawl(Lake(sys.argv[2]), config.backends[0], CrawlOptions(now=dt.dateti
 print(json.dumps([result.state, result.files, result.error]))
 from cli import leave  # without tearing everything down, as the console script
 leave(0)
+"""
+COMMAND = """
+import contextlib, io, json, sys
+from pathlib import Path
+import cli
+place = Path(sys.argv[2])
+place.mkdir()
+given = Path(sys.argv[1]).read_text()
+(place / "warpdrive.yaml").write_text(f"lake: {{root: {place}/lake}}\\n{given}")
+sys.argv = ["warpdrive", "crawl", "--config", str(place / "warpdrive.yaml"), "--format", "json"]
+said = io.StringIO()
+with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    cli.main()
+(row,) = json.loads(said.getvalue())
+print(json.dumps([row["state"], row["files"], row["error"]]))
+cli.leave(0)
 """
 LIST = """
 import datetime as dt, json, sys
@@ -130,12 +147,13 @@ def race(server: S3Server, folder: Path) -> dict[str, list[child.Cost]]:
     reach = [server.url, server.access_key_id, server.secret_access_key, BUCKET]
     cases: dict[str, tuple[str, list[str]]] = {
         "crawl": (CRAWL, [str(config)]), "list": (LIST, [str(config)]),
+        "command": (COMMAND, [str(config)]),
         "s3fs": (S3FS, reach), "boto3": (BOTO3, reach),
     }  # fmt: skip
     costs: dict[str, list[child.Cost]] = {name: [] for name in cases}
     for turn in rounds():
         for name, (code, given) in cases.items():
-            place = [str(folder / f"{name}-{turn}")] if name in ("crawl", "list") else []
+            place = [str(folder / f"{name}-{turn}")] if given[0] == str(config) else []
             cost = child.run(child.python(code, *given, *place))
             state, count, error = json.loads(cost.stdout.splitlines()[-1])
             if (state, count) != ("complete", OBJECTS):
@@ -166,7 +184,7 @@ def verdicts(costs: dict[str, list[child.Cost]]) -> list[Row]:
     def times(name: str, ours: str, peer: str, what: str, **more: Any) -> Row:
         mine, theirs = of(ours, what), of(peer, what)
         ratio = sorted(theirs)[len(theirs) // 2] / sorted(mine)[len(mine) // 2]
-        job = f"{peer} lists {OBJECTS:,} objects, {'crawl' if ours == 'crawl' else 'our listing'}"
+        job = f"{peer} lists {OBJECTS:,} objects, {JOBS[ours]}"
         return row(
             name, job, "s", mine, peer=theirs, peer_name=peer, value=ratio,
             metric=what, op=">=", **more,
@@ -184,6 +202,9 @@ def verdicts(costs: dict[str, list[child.Cost]]) -> list[Row]:
         times("s3-list-wall-vs-s3fs", "list", "s3fs", "wall_seconds", goal=None),
         times("s3-list-wall-vs-boto3", "list", "boto3", "wall_seconds", goal=None),
         times("s3-list-cpu-vs-boto3", "list", "boto3", "cpu_seconds", goal=None),
+        # The command is the crawl in a Dagster run: that is loaded and writes its own records.
+        times("s3-command-wall-vs-boto3", "command", "boto3", "wall_seconds", goal=None),
+        times("s3-command-cpu-vs-boto3", "command", "boto3", "cpu_seconds", goal=None),
         row("s3-list-memory", only, "MB", of("list", "peak_mb"), goal=None, op="<="),
     ]  # fmt: skip
 
