@@ -79,7 +79,7 @@ def write_class(given: Class) -> tuple[Part, int]:
     """The task: bring one class together and write its file; it, and the bytes of the files."""
     frame = rows_of(given)
     group = CLASS_GROUP if given.number else TOP_GROUP
-    part = write_part(given.root, STALE_INDEX, frame, row_group=group)
+    part = write_part(given.root, STALE_INDEX, frame, row_group=group, ordered=False)
     return part, int(frame["size_bytes"].sum())
 
 

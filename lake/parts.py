@@ -29,7 +29,8 @@ from storage.options import delta_options
 ROW_GROUP = 131_072
 LONGEST_BOUND = 64
 LAST = "\U0010ffff"
-_COUNTED = (pl.Int64, pl.Float64, pl.Date, pl.Datetime, pl.String)
+_NUMBERS = (pl.Int64, pl.Float64, pl.Date, pl.Datetime)
+_COUNTED = (*_NUMBERS, pl.String)
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,13 @@ def write_part(
     frame: pl.DataFrame,
     partition: Mapping[str, str] | None = None,
     row_group: int = ROW_GROUP,
+    *,
+    ordered: bool = True,
 ) -> Part:
     """Write rows of one partition under a name of their own; nobody sees them until committed.
 
-    `frame` has the table's columns, those of the partition may be missing.
+    `frame` has the table's columns, those of the partition may be missing. Rows that are not
+    `ordered` by any text get no bounds of texts: nothing could be skipped by them.
     """
     held = dict(partition or {})
     rows = validated(table, frame.with_columns(
@@ -66,7 +70,7 @@ def write_part(
     path = f"{folder}{uuid.uuid4().hex}.parquet"
     place = f"{root.rstrip('/')}/{table.name}"
     size = save(place, path, rows, row_group, table.zstd_level)
-    least, most = _bounds(rows)
+    least, most = _bounds(rows, _COUNTED if ordered else _NUMBERS)
     return Part(
         f"{place}/{path}", path, size, rows.height, held, _stats(rows, least, most), least, most
     )
@@ -125,9 +129,11 @@ def validated(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
-def _bounds(rows: pl.DataFrame) -> tuple[dict[str, Any], dict[str, Any]]:
+def _bounds(
+    rows: pl.DataFrame, kinds: Sequence[Any] = _COUNTED
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Least and most of each column that has any; long texts are cut, downwards and upwards."""
-    names = [name for name, dtype in rows.schema.items() if dtype in _COUNTED]
+    names = [name for name, dtype in rows.schema.items() if dtype in kinds]
     if not rows.height:
         return {}, {}
     least = rows.select(pl.col(names).min()).row(0, named=True)

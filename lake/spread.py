@@ -23,8 +23,8 @@ from lake.runner import Runner
 from lake.schemas import FILE_CHANGES, FILES, Table
 from lake.store import Lake
 
-CHUNK_ROWS = 262_144
-"""Two row groups, so that none is decoded twice; with fewer there are more small files to write."""
+CHUNK_ROWS = 524_288
+"""Four row groups, so that none is decoded twice; with fewer rows there are more small files."""
 FILE = (
     "backend", "path", "file_id", "size_bytes", "modified_at", "native_access_at", "owner",
     "first_seen_at", "last_seen_at",

@@ -58,7 +58,9 @@ def partials(root: str, day: str, access: pl.DataFrame) -> dict[str, Part]:
         ordered = {name: where[name] for name in table.partition_by}
         made = frame.collect()
         if made.height:
-            parts[table.name] = write_part(root, table, made, ordered, ROW_GROUP)
+            parts[table.name] = write_part(
+                root, table, made, ordered, ROW_GROUP, ordered=table not in BUCKETED
+            )
     return parts
 
 
@@ -168,11 +170,13 @@ def fold_span(given: Bucketful) -> list[Part]:
         "bucket", maintain_order=True, as_dict=True, include_key=False
     )  # fmt: skip
     return [
-        write_part(
-            given.root, table, frame, {"bucket": str(number), "landing_day": BASE}, ROW_GROUP
-        )
+        write_part(given.root, table, frame, _folded(number), ROW_GROUP, ordered=False)
         for (number,), frame in split.items()
     ]
+
+
+def _folded(bucket: object) -> dict[str, str]:
+    return {"bucket": str(bucket), "landing_day": BASE}
 
 
 @dataclass(frozen=True)

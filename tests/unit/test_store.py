@@ -1,13 +1,15 @@
 """The one Delta speaker: what a write promises."""
 
+import json
+
 import polars as pl
 import pytest
 from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
 
 from lake import store
-from lake.parts import validated
-from lake.schemas import QUARANTINE, TABLES
+from lake.parts import validated, write_part
+from lake.schemas import QUARANTINE, TABLES, Column, Table
 from lake.store import Lake
 from storage.errors import LakeError
 
@@ -133,3 +135,14 @@ def test_a_version_that_was_cleaned_away_is_one_line_with_a_way_out(tmp_path):
         log.unlink()
     with pytest.raises(LakeError, match=r"version 1.*is gone.*warpdrive refresh"):
         lake.at({"quarantine": 1}).scan(QUARANTINE)
+
+
+def test_rows_in_no_order_of_texts_have_no_bounds_of_texts(tmp_path):
+    """Nothing could be skipped by them; numbers and instants keep theirs."""
+    rows = pl.DataFrame({"name": ["b", "a"], "size": [2, 1]})
+    table = Table("t", "rows", (Column("name", pl.String(), ""), Column("size", pl.Int64(), "")))
+    some = write_part(str(tmp_path), table, rows, ordered=False)
+    every = write_part(str(tmp_path), table, rows)
+    assert (some.least, some.most) == ({"size": 1}, {"size": 2})
+    assert (every.least, every.most) == ({"name": "a", "size": 1}, {"name": "b", "size": 2})
+    assert json.loads(some.stats)["nullCount"] == {"name": 0, "size": 0}
