@@ -67,7 +67,7 @@ class Bounds:
             for name, dtype in frame.schema.items()
             if isinstance(dtype, _ORDERED) and name not in self.unbounded
         ]
-        found = frame.select(
+        found = frame.select_seq(
             *(pl.col(n).min().name.prefix("least ") for n in ordered),
             *(pl.col(n).max().name.prefix("most ") for n in ordered),
             *(pl.col(n).null_count().name.prefix("nulls ") for n in frame.columns),

@@ -212,7 +212,7 @@ def _dated(
         _refuse_dates(taken, parts, bad)
         rows, places, at = rows.filter(~wrong), places.filter(~wrong), at.filter(~wrong)
     computed = _computed(rows, places, at, parts)
-    return rows.select(computed.get(n, pl.col(n)).alias(n) for n in EVENTS.schema.names())
+    return rows.select_seq(computed.get(n, pl.col(n)).alias(n) for n in EVENTS.schema.names())
 
 
 def _computed(
