@@ -22,7 +22,7 @@ from storage.errors import WarpdriveError
 
 IDLE_SECONDS = 300
 MAX_RUNS = 500
-NICE = 15
+NICE = 10
 log = logging.getLogger("warpdrive.worker")
 Row = dict[str, Any]
 
@@ -103,6 +103,6 @@ def main(config: Config) -> None:
     """The child's entry: `python -m pipelines.run worker --config F`."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     os.umask(0o027)
-    os.nice(NICE)  # the server and whoever asks it come first, their questions too
+    os.nice(NICE)  # the server and whoever asks it come first
     with suppress(KeyboardInterrupt):  # the server stops; what was under way is taken up again
         work(config)
