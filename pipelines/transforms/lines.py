@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -72,6 +73,11 @@ SCHEMA = {
     ),
     "backends": pl.List(pl.String()),
 }  # fmt: skip
+
+
+@lru_cache(1024)
+def _constant(name: str, value: Any) -> PySeries:
+    return _as_made(name, [value])
 
 
 def _as_made(name: str, values: Sequence[Any]) -> PySeries:
@@ -140,7 +146,9 @@ def columns(rows: Sequence[Line]) -> pl.DataFrame:
 
 def _column(name: str, values: Sequence[Any]) -> PySeries:
     first = values[0]
-    if values[:_SAME].count(first) == len(values[:_SAME]) and values.count(first) == len(values):
-        return _as_made(name, [first]).new_from_index(0, len(values))
+    begin = values[:_SAME]
+    if begin.count(first) == len(begin) and values.count(first) == len(values):
+        if first.__hash__ is not None:
+            return _constant(name, first).new_from_index(0, len(values))
     make = _CONSTRUCTORS.get(name)
     return make(name, values, True) if make else _as_made(name, values)
