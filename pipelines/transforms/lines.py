@@ -147,8 +147,8 @@ def columns(rows: Sequence[Line]) -> pl.DataFrame:
 def _column(name: str, values: Sequence[Any]) -> PySeries:
     first = values[0]
     begin = values[:_SAME]
-    if begin.count(first) == len(begin) and values.count(first) == len(values):
-        if first.__hash__ is not None:
-            return _constant(name, first).new_from_index(0, len(values))
+    same = begin.count(first) == len(begin) and values.count(first) == len(values)
+    if same and not isinstance(first, list):
+        return _constant(name, first).new_from_index(0, len(values))
     make = _CONSTRUCTORS.get(name)
     return make(name, values, True) if make else _as_made(name, values)
