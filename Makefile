@@ -26,7 +26,7 @@ demo: setup ## run the whole flow on real files (DIR=… for yours) and check it
 
 test: setup ## lint, then run the tests; what lint finds does not hide what they find
 	@unset DAGSTER_HOME WARPDRIVE_CONFIG; failed=0; $(MAKE) lint || failed=1; \
-	$(BIN)/pytest -m "not slow" --ignore=tests/ui -n $(JOBS) --dist loadgroup $(PYTEST) || failed=1; exit $$failed
+	$(BIN)/pytest -m "not slow" --ignore=tests/ui -n $(JOBS) --dist worksteal $(PYTEST) || failed=1; exit $$failed
 
 test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both once), every fault
 	@unset DAGSTER_HOME WARPDRIVE_CONFIG; $(BIN)/pytest tests/unit/test_servers.py \
