@@ -1,6 +1,6 @@
 # The two to know: `make demo` and `make test`. Everything lives in .venv, made from requirements.lock.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real test-ui test-ops docs test-scale chaos bench-crawl bench-mount bench-cli bench-api bench-lake bench-ui bench-report lint format dev dash notebook lock clean
+.PHONY: help setup demo test test-api test-real test-ui test-ops docs test-scale chaos bench-crawl bench-mount bench-cli bench-api bench-lake bench-ui bench-report lint format dev dash notebook lock clean
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
@@ -37,6 +37,9 @@ test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both 
 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
 	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)
+
+test-api: setup ## schemathesis over the whole API, without and with a token; all checks, some ten minutes
+	@unset DAGSTER_HOME WARPDRIVE_CONFIG; $(BIN)/pytest -m slow tests/contract/test_schemathesis.py $(PYTEST)
 
 test-ops: setup ## run server, agent, Prometheus, Alertmanager and PostgreSQL for real
 	@tools/setup prometheus >/dev/null && tools/setup postgres >/dev/null && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ops $(PYTEST)
