@@ -15,6 +15,7 @@ from typing import Any
 from api.errors import ApiError, of_warpdrive
 from api.questions import Order
 from storage.errors import WarpdriveError
+from storage.priority import give_way
 
 NICE = 10
 
@@ -34,7 +35,7 @@ def told(order: Order) -> tuple[str, Any]:
 def main() -> None:
     """Answer until stdin ends."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    os.nice(NICE)  # the server, and whoever asks it, come first
+    give_way(NICE)  # the server, and whoever asks it, come first
     orders, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not be taken for an answer
     import lake.ask  # noqa: F401 - the metrics' own code finds the top of the index sooner than SQL

@@ -19,6 +19,7 @@ from lake.reports import body
 from pipelines import commands
 from storage.config import Config
 from storage.errors import WarpdriveError
+from storage.priority import give_way
 
 IDLE_SECONDS = 300
 MAX_RUNS = 500
@@ -103,6 +104,6 @@ def main(config: Config) -> None:
     """The child's entry: `python -m pipelines.run worker --config F`."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     os.umask(0o027)
-    os.nice(NICE)  # the server and whoever asks it come first
+    give_way(NICE)  # the server and whoever asks it come first
     with suppress(KeyboardInterrupt):  # the server stops; what was under way is taken up again
         work(config)
