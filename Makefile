@@ -4,6 +4,8 @@
 MAKEFLAGS += --no-print-directory
 
 BIN := .venv/bin
+# Of whoever calls, none of which is meant for us: compiling every module in every process takes longer than most tests.
+FOREIGN := DAGSTER_HOME WARPDRIVE_CONFIG PYTHONDONTWRITEBYTECODE
 # What `make demo` reads: a folder of real files; Python's standard library if empty.
 DIR ?=
 # Which lake `make dev` and `make dash` show: the demo's, unless the environment names another.
@@ -22,31 +24,31 @@ setup: ## make .venv (and, where it may, install what the mount needs)
 	@tools/setup
 
 demo: setup ## run the whole flow on real files (DIR=… for yours) and check it
-	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/warpdrive demo $(if $(DIR),"$(DIR)")
+	@env $(addprefix -u ,$(FOREIGN)) $(BIN)/warpdrive demo $(if $(DIR),"$(DIR)")
 
 test: setup ## lint, then run the tests; what lint finds does not hide what they find
-	@unset DAGSTER_HOME WARPDRIVE_CONFIG; failed=0; $(MAKE) lint || failed=1; \
+	@unset $(FOREIGN); failed=0; $(MAKE) lint || failed=1; \
 	$(BIN)/pytest -m "not slow" --ignore=tests/ui -n $(JOBS) --dist worksteal $(PYTEST) || failed=1; exit $$failed
 
 test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both once), every fault
-	@unset DAGSTER_HOME WARPDRIVE_CONFIG; $(BIN)/pytest tests/unit/test_servers.py \
+	@unset $(FOREIGN); $(BIN)/pytest tests/unit/test_servers.py \
 		tests/integration/test_listing_objects.py tests/integration/test_stores.py \
 		tests/integration/test_sign_in.py tests/integration/test_crawl_faults.py \
 		tests/integration/test_mount_stores.py tests/integration/test_doctor.py \
 		tests/integration/test_crawl_killed.py tests/integration/test_hostile_paths.py $(PYTEST)
 
 test-ui: setup ## run the dashboard's tests in a browser ($$CHROMIUM, one on PATH, or apt's)
-	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ui $(PYTEST)
+	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && env $(addprefix -u ,$(FOREIGN)) $(BIN)/pytest tests/ui $(PYTEST)
 
 test-api: setup ## schemathesis over the whole API, without and with a token; all checks, some ten minutes
-	@unset DAGSTER_HOME WARPDRIVE_CONFIG; $(BIN)/pytest -m slow tests/contract/test_schemathesis.py $(PYTEST)
+	@unset $(FOREIGN); $(BIN)/pytest -m slow tests/contract/test_schemathesis.py $(PYTEST)
 
 test-ops: setup ## run server, agent, Prometheus, Alertmanager and PostgreSQL for real
-	@tools/setup prometheus >/dev/null && tools/setup postgres >/dev/null && env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/ops $(PYTEST)
+	@tools/setup prometheus >/dev/null && tools/setup postgres >/dev/null && env $(addprefix -u ,$(FOREIGN)) $(BIN)/pytest tests/ops $(PYTEST)
 
 test-scale: setup ## three Ray nodes on this machine, in a network of their own; workers and a node are killed
 	@tools/setup extra >/dev/null && unshare -rn sh -c 'ip link set lo up && exec "$$@"' scale \
-		env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/pytest tests/scale $(PYTEST)
+		env $(addprefix -u ,$(FOREIGN)) $(BIN)/pytest tests/scale $(PYTEST)
 
 chaos: setup ## kill, fill and cut the agent off: SEED=… TRIALS=…; the last line counts violations
 	@$(BIN)/python tests/chaos/campaign.py --seed $(or $(SEED),1) --trials $(or $(TRIALS),500)
@@ -55,13 +57,13 @@ bench-mount: setup ## race the mount against a raw file, bindfs and rclone
 	@tools/setup extra >/dev/null && PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python bench/mount.py
 
 bench-cli: setup ## count the CPU of cold commands, against a bare interpreter and DuckDB scripts
-	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/cli.py
+	@env $(addprefix -u ,$(FOREIGN)) $(BIN)/python bench/cli.py
 
 bench-api: setup ## load the REST server, against a bare handler that syncs what it reads
-	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/api.py
+	@env $(addprefix -u ,$(FOREIGN)) $(BIN)/python bench/api.py
 
 bench-lake: setup ## race the lake's jobs against DuckDB (FULL=1: 100 M files; BENCH=… more options)
-	@env -u DAGSTER_HOME -u WARPDRIVE_CONFIG $(BIN)/python bench/lake.py $(if $(FULL),--full) $(BENCH)
+	@env $(addprefix -u ,$(FOREIGN)) $(BIN)/python bench/lake.py $(if $(FULL),--full) $(BENCH)
 
 bench-ingest: setup ## race ingest against DuckDB; bad lines and small objects too
 	@$(BIN)/python bench/ingest.py
@@ -70,7 +72,7 @@ bench-crawl: setup ## race the crawl against s3fs, boto3, fsspec, find and DuckD
 	@$(BIN)/python bench/crawl.py $(CASES)
 
 bench-ui: setup ## time the first paint of every page in a browser: 100,000 and 10 million files
-	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && timeout 600 env -u DAGSTER_HOME -u WARPDRIVE_CONFIG \
+	@CHROMIUM=$$(tools/setup chromium) && export CHROMIUM && timeout 600 env $(addprefix -u ,$(FOREIGN)) \
 		$(BIN)/python -P bench/ui.py --files 100000 --files 10000000 $(BENCH)
 
 bench-report: setup ## write docs/performance.md from the last run of each benchmark
