@@ -107,24 +107,54 @@ def _decoded(parts: Sequence[Part], bad: list[Bad]) -> tuple[pl.DataFrame, list[
     """Rows as SCHEMA, where they stood, and the lines of each part."""
     frames: list[pl.DataFrame] = []
     spans: list[Span] = []
-    lines: list[int] = []
-    for number, part in enumerate(parts):
-        lines.append(0)
-        first = part.first
-        for block in _blocks(part.data):
-            rows = _whole(block)
-            if rows is not None:
-                spans.append(Span(number, first, len(rows)))
-                lines[-1] += len(rows)
-                first += len(rows)
-            else:
-                before = len(bad)
-                rows, numbers = _by_line(number, first, block, bad)
-                spans += (Span(number, at, 1) for at in numbers)
-                lines[-1] += len(rows) + len(bad) - before
-                first += block.count(b"\n")
+    for run in _runs(parts):
+        ended = [_ended(parts[number].data) for number in run]
+        rows = _whole(b"".join(ended)) if len(run) > 1 else None
+        if rows is None:
+            for number in run:
+                _decode_part(number, parts[number], frames, spans, bad)
+        else:
             frames.append(columns(rows))
+            spans += (
+                Span(number, parts[number].first, data.count(b"\n"))
+                for number, data in zip(run, ended, strict=True)
+            )
+    lines = [0] * len(parts)
+    for span in spans:
+        lines[span.part] += span.lines
+    for each in bad:
+        lines[each.part] += 1
     return (pl.concat(frames) if frames else columns([])), spans, lines
+
+
+def _runs(parts: Sequence[Part]) -> Iterator[list[int]]:
+    """The parts in their order, small ones together up to a block: each block has its own cost."""
+    run: list[int] = []
+    size = 0
+    for number, part in enumerate(parts):
+        if run and size + len(part.data) > BLOCK_BYTES:
+            yield run
+            run, size = [], 0
+        run.append(number)
+        size += len(part.data)
+    if run:
+        yield run
+
+
+def _decode_part(
+    number: int, part: Part, frames: list[pl.DataFrame], spans: list[Span], bad: list[Bad]
+) -> None:
+    first = part.first
+    for block in _blocks(part.data):
+        rows = _whole(_ended(block))
+        if rows is not None:
+            spans.append(Span(number, first, len(rows)))
+            first += len(rows)
+        else:
+            rows, numbers = _by_line(number, first, block, bad)
+            spans += (Span(number, at, 1) for at in numbers)
+            first += block.count(b"\n")
+        frames.append(columns(rows))
 
 
 def refused(parts: Sequence[Part], bad: Sequence[Bad]) -> pl.DataFrame:
@@ -148,9 +178,11 @@ def _blocks(data: bytes) -> Iterator[bytes]:
         yield data[start:]
 
 
+def _ended(data: bytes) -> bytes:
+    return data if not data or data.endswith(b"\n") else data + b"\n"
+
+
 def _whole(block: bytes) -> list[Line] | None:
-    if not block.endswith(b"\n"):
-        block += b"\n"
     return None if _has_long_line(block) else decode_block(block)
 
 
