@@ -14,7 +14,7 @@ export DAGSTER_HOME ?= $(dir $(WARPDRIVE_CONFIG)).dagster
 # What pytest runs beside tests/ui: PYTEST="-x -k quota" narrows it.
 PYTEST ?=
 # How many tests run at once.
-JOBS ?= 2
+JOBS ?= 3
 quietly = found=$$($(BIN)/$(1) 2>&1) || { echo "$$found"; exit 1; }
 
 help: ## list the targets

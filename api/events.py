@@ -138,16 +138,16 @@ class Batch:
 
         Two equal bodies are two sets of events: their bytes must differ.
         """
-        tail = b',"boot":"%b","seq":' % boot.encode()
+        tail = b',"boot":"%b","seq":%%d}\n' % boot.encode()  # a boot is hex digits
         found = io.BytesIO()  # block by block: a copy of every line of a large batch is much memory
         for at in range(0, len(self.lines), BLOCK_EVENTS):
             block = slice(at, at + BLOCK_EVENTS)
             both = zip(self.lines[block], self.bare[block], strict=True)
             lines = [
-                bytes(line)[:-1] + tail + b"%d}" % number if bare else bytes(line)
+                bytes(line)[:-1] + tail % number if bare else bytes(line) + b"\n"
                 for number, (line, bare) in enumerate(both, first + at)
             ]
-            found.write(b"\n".join([*lines, b""]))
+            found.write(b"".join(lines))
         return found.getvalue()
 
     def add(self, other: Batch) -> None:

@@ -24,8 +24,9 @@ STOP_SECONDS = 3
 LAST_SECONDS = 4.5
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
-SWITCH_SECONDS = 0.001
-"""The loop waits so long for a thread that computes, rather than five times as long."""
+SWITCH_SECONDS = 0.0001
+"""So long one thread waits for another that computes, rather than fifty times as long: the loop and
+the lander, which asks for the interpreter some ten times for each object."""
 log = logging.getLogger("warpdrive.api")
 
 
