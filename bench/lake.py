@@ -3,8 +3,7 @@
 
 Every case runs in a fresh process (`bench/lakejobs.py`); CPU seconds count, peak memory beside
 them. `--full` (`FULL=1`) takes 100 M files. What the jobs read is made once and kept below
-`.artifacts/bench-data` (or `--folder`), two sets at a time; `--only` runs some of the jobs. Jobs
-that take more than a minute a round get two rounds instead of five. Writes
+`.artifacts/bench-data` (or `--folder`), two sets at a time; `--only` runs some of the jobs. Writes
 `.artifacts/bench/lake.json`.
 """
 
@@ -98,22 +97,22 @@ class Bench:
     def race(
         self, jobs: dict[str, tuple[str | Path, ...]], before: Callable[[], None] | None = None
     ) -> dict[str, Case]:
-        """Every job in turn, a warm-up round first; two rounds where one takes over a minute."""
+        """Every job in turn, a warm-up round first; where one takes over a minute, two rounds."""
         cases = {name: Case() for name in jobs}
         rounds, turn = self.rounds, 0
         while turn <= rounds:
             if before is not None:
                 before()
-            begin = time.perf_counter()
             for name, args in jobs.items():
+                begin = time.perf_counter()
                 cost, found = self.job(name, *args)
                 print(f"  {name}: {cost.cpu_seconds:.1f} CPU-s, {cost.wall_seconds:.1f} s, "
                       f"{cost.peak_mb:.0f} MB", file=sys.stderr)  # fmt: skip
                 if turn:
                     cases[name].costs.append(cost)
                     cases[name].found.append(found)
-            if time.perf_counter() - begin > SLOW_SECONDS:
-                rounds = min(rounds, SLOW_ROUNDS)
+                if time.perf_counter() - begin > SLOW_SECONDS:
+                    rounds = min(rounds, SLOW_ROUNDS)
             turn += 1
         return cases
 

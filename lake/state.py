@@ -55,11 +55,11 @@ def partials(root: str, day: str, access: pl.DataFrame) -> dict[str, Part]:
     parts = {}
     for table, frame in found.items():
         where = {"landing_day": day} | ({"bucket": UNFOLDED} if table in BUCKETED else {})
-        ordered = {name: where[name] for name in table.partition_by}
+        partition = {name: where[name] for name in table.partition_by}
         made = frame.collect()
         if made.height:
             parts[table.name] = write_part(
-                root, table, made, ordered, ROW_GROUP, ordered=table not in BUCKETED
+                root, table, made, partition, ROW_GROUP, ordered=table not in BUCKETED
             )
     return parts
 

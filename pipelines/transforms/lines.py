@@ -94,7 +94,9 @@ _CONSTRUCTORS = {
     for name, dtype in SCHEMA.items()
     if name != "backends"
 }
-_SAME = 32  # values at the begin of a column that may be the same all along
+_SAME = 32
+"""Values at the begin of a column that tell whether it may be one value all along. Shorter columns
+are made as they are: what is kept is a value of many lines, which cannot be long."""
 _NEWLINE, _OPEN, _CLOSE = b"\n{}"
 _DECODER = msgspec.json.Decoder(Line)
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError)
@@ -146,8 +148,11 @@ def columns(rows: Sequence[Line]) -> pl.DataFrame:
 
 def _column(name: str, values: Sequence[Any]) -> PySeries:
     first = values[0]
-    begin = values[:_SAME]
-    same = begin.count(first) == len(begin) and values.count(first) == len(values)
+    same = (
+        len(values) > _SAME
+        and values[:_SAME].count(first) == _SAME
+        and values.count(first) == len(values)
+    )
     if same and not isinstance(first, list):
         return _constant(name, first).new_from_index(0, len(values))
     make = _CONSTRUCTORS.get(name)

@@ -171,6 +171,8 @@ def test_the_engine_has_a_process_of_lower_priority_that_ends_with_the_server(ne
                      if "api.answering" in Path(f"/proc/{child}/cmdline").read_text()}  # fmt: skip
         nice = os.getpriority(os.PRIO_PROCESS, int(engine))
         assert nice == min(19, os.getpriority(os.PRIO_PROCESS, pid) + 10)
+        group = Path(f"/proc/{engine}/autogroup")  # absent where Linux does not group sessions
+        assert not group.exists() or group.read_text().split()[1:] in (["nice", "10"], [])
     finally:
         server.stop(number)
     until(lambda: ended(engine), 5)
