@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from storage.config import Config, load_config
 from storage.errors import ConfigError
@@ -27,7 +26,7 @@ def tenant_configs(config: Config) -> Mapping[str, Config]:
             "tenants: nothing says whose data is meant."
         )
     found = {
-        name: replace(load_config(file), server=config.server)
+        name: load_config(file)._replace(server=config.server)
         for name, file in config.tenants.items()
     }
     _check_apart(found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -201,6 +200,8 @@ def emit(report: str, rows: list[dict[str, Any]], fmt: str, **how: Any) -> None:
 def who() -> str:
     """The user who runs the command, for logs of changes."""
     try:
+        import getpass
+
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid:{os.getuid()}"

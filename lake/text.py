@@ -9,11 +9,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from lake.reports import CSV, INSTANTS, body, flat
-from storage.units import csv_instant, format_size, parse_instant
+from storage.units import csv_instant, format_size
 
 RULE = "─" * 60
 PATH_WIDTH = 30
@@ -40,7 +40,7 @@ def _day(value: Any) -> str:
 
 
 def _second(value: Any) -> str:
-    return csv_instant(parse_instant(value))
+    return csv_instant(value)
 
 
 def _size(value: Any) -> str:
@@ -173,22 +173,24 @@ def render(
 
 def as_csv(rows: Iterable[Row], columns: tuple[str, ...]) -> str:
     """RFC 4180 with LF and a header."""
+    lines = [columns, *([_csv_value(n, row[n]) for n in columns] for row in rows)]
     # A lone \r must be quoted too, which csv does only where \r is part of the line end.
+    text = _csv(lines)
+    if text.count("\r") == len(lines):  # of line ends only
+        return text.replace("\r\n", "\n")
+    return "".join(_csv([line]).removesuffix("\r\n") + "\n" for line in lines)
+
+
+def _csv(lines: Iterable[Sequence[Any]]) -> str:
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\r\n")
-    lines = []
-    for values in (columns, *([_csv_value(n, row[n]) for n in columns] for row in rows)):
-        writer.writerow(values)
-        lines.append(out.getvalue().removesuffix("\r\n"))
-        out.seek(0)
-        out.truncate()
-    return "\n".join([*lines, ""])
+    csv.writer(out, lineterminator="\r\n").writerows(lines)
+    return out.getvalue()
 
 
 def _csv_value(name: str, value: Any) -> Any:
     if value is None:
         return ""
-    return csv_instant(parse_instant(value)) if name in INSTANTS and value else value
+    return csv_instant(value) if name in INSTANTS and value else value
 
 
 def _table(report: str, rows: list[Row], title: str) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from storage.errors import UsageError
 from storage.yamlfile import Section
@@ -19,16 +18,17 @@ CRAWL_NEEDS = ("tier", "owner")
 REPORT_SAMPLE = 100
 
 
-@dataclass(frozen=True)
-class Auth:
+class Auth(NamedTuple):
     """How a backend is signed in to. `params` may hold secrets and is never shown."""
 
     method: str = "none"
-    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    params: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Auth({self.method!r})"
 
 
-@dataclass(frozen=True)
-class Inventory:
+class Inventory(NamedTuple):
     """Reports that a store writes about itself, used instead of LIST."""
 
     format: str
@@ -37,8 +37,7 @@ class Inventory:
     """How many files of a report are checked against the live store; 0 = none."""
 
 
-@dataclass(frozen=True)
-class Crawl:
+class Crawl(NamedTuple):
     """How a backend is listed: workers, a limit of requests (0: none), what else is asked for."""
 
     parallel: int = 8
@@ -46,20 +45,22 @@ class Crawl:
     need: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(NamedTuple):
     """One storage backend. `options` is the `config:` mapping of the file."""
 
     name: str
     type: str
     mount_path: str
-    options: Mapping[str, str] = field(repr=False)
+    options: Mapping[str, str]
     auth: Auth
     inventory: Inventory | None
     uid: int | None
     gid: int | None
     mode: int
-    crawl: Crawl = field(default_factory=Crawl)
+    crawl: Crawl = Crawl()
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r}, {self.type!r}, {self.auth!r})"
 
     @property
     def root(self) -> str:

@@ -6,12 +6,10 @@ Standard library and PyYAML only: this module is on the path of every command.
 from __future__ import annotations
 
 import datetime as dt
-import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from storage import locations
 from storage.backendconfig import (
@@ -26,7 +24,6 @@ from storage.serverconfig import ServerConfig, read_server
 from storage.units import MAX_DAYS, parse_duration, parse_size
 from storage.yamlfile import Section, load
 
-log = logging.getLogger(__name__)
 SINKS = ("objectstore", "http", "file", "stdout", "nop", "memory")
 LEVELS = ("fast", "per-open", "exact")
 RUNNERS = ("inline", "processes", "ray")
@@ -34,8 +31,7 @@ IGNORED_OWNERS = ("root", "nobody", "0", "65534")
 SEARCH_PATH = (Path("warpdrive.yaml"), Path("/etc/warpdrive/config.yaml"))
 
 
-@dataclass(frozen=True)
-class LakeConfig:
+class LakeConfig(NamedTuple):
     """Where the tables live and how long raw events stay."""
 
     root: str
@@ -43,8 +39,7 @@ class LakeConfig:
     buckets: int
 
 
-@dataclass(frozen=True)
-class TelemetryConfig:
+class TelemetryConfig(NamedTuple):
     """What the agent records and where it goes."""
 
     enabled: bool
@@ -66,8 +61,7 @@ class TelemetryConfig:
     spool_max_bytes: int
 
 
-@dataclass(frozen=True)
-class CacheConfig:
+class CacheConfig(NamedTuple):
     """The agent's block cache."""
 
     path: str
@@ -80,16 +74,14 @@ class CacheConfig:
     evict_low_water: float
 
 
-@dataclass(frozen=True)
-class Ownership:
+class Ownership(NamedTuple):
     """Which owners of a listing do not count, and rules beside the table's."""
 
     ignore_owners: tuple[str, ...]
     rules: tuple[tuple[str, str, str], ...]  # backend, prefix, team
 
 
-@dataclass(frozen=True)
-class Config:
+class Config(NamedTuple):
     """Everything the config file says; relative paths are resolved."""
 
     file: str
@@ -223,7 +215,9 @@ def _sink(section: Section, enabled: bool) -> str:
     if section.has("landing"):
         return "objectstore"
     if enabled:
-        log.warning(
+        import logging  # for this only: it is not cheap to load
+
+        logging.getLogger(__name__).warning(
             "%s: neither this nor telemetry.landing is set: events are thrown away. "
             "Set telemetry.landing to keep them.", section.place("sink"),
         )  # fmt: skip

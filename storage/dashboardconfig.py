@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from storage.yamlfile import Section
 
@@ -10,19 +10,20 @@ MIN_COOKIE_SECRET_LENGTH = 32
 CALLBACK = "/oauth2callback"
 
 
-@dataclass(frozen=True)
-class Oidc:
+class Oidc(NamedTuple):
     """A provider that people sign in with. The secrets are never shown."""
 
     metadata_url: str
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: str
     redirect_uri: str
-    cookie_secret: str = field(repr=False)
+    cookie_secret: str
+
+    def __repr__(self) -> str:
+        return f"Oidc({self.metadata_url!r}, {self.client_id!r})"
 
 
-@dataclass(frozen=True)
-class DashboardConfig:
+class DashboardConfig(NamedTuple):
     """Settings of the dashboard; without `oidc` it is for this machine only."""
 
     oidc: Oidc | None = None

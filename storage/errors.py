@@ -6,7 +6,6 @@ way out) and never as a traceback. Everything else is our bug and gets a full tr
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 
@@ -64,6 +63,8 @@ class UnknownNameError(UsageError):
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that looks most like `name`, or None."""
+    import difflib  # costs as much as a report's rows, and is for mistakes only
+
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 

@@ -6,7 +6,6 @@ environment says.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -55,7 +54,7 @@ def record_of(url: str) -> Backend:
     found = _exact[max(covering, key=len)] if covering else _by_bucket.get((kind, place))
     if found is None:
         return _from_environment(url, kind, options)
-    return dataclasses.replace(found, options={**found.options, **options})
+    return found._replace(options={**found.options, **options})
 
 
 def _from_environment(url: str, kind: str, options: dict[str, str]) -> Backend:

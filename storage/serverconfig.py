@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from storage.errors import UsageError
@@ -18,8 +18,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True)
-class JwtConfig:
+class JwtConfig(NamedTuple):
     """How tokens are checked: a shared secret (HS256), or the issuer's published keys."""
 
     audience: str
@@ -30,8 +29,7 @@ class JwtConfig:
     algorithms: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ServerConfig:
+class ServerConfig(NamedTuple):
     """`control_plane` and `auth`: address, limits, who may ask."""
 
     address: str

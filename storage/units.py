@@ -118,6 +118,13 @@ def format_instant(at: dt.datetime) -> str:
     return at.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
 
 
-def csv_instant(at: dt.datetime) -> str:
-    """`YYYY-MM-DD HH:MM:SS` in UTC, as the CSV reports print instants."""
-    return at.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+def csv_instant(text: str) -> str:
+    """`YYYY-MM-DD HH:MM:SS` in UTC of an instant as `format_instant` writes it.
+
+    Raises UsageError for what is no instant.
+    """
+    if (
+        len(text) >= len("2026-11-01T12:00:00Z") and text[10] == "T" and text[-1] == "Z"
+    ):  # every instant of our own tables
+        return f"{text[:10]} {text[11:19]}"
+    return parse_instant(text).strftime("%Y-%m-%d %H:%M:%S")

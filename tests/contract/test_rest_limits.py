@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -163,7 +162,7 @@ def test_a_question_that_takes_too_long_is_answered_in_time(tmp_path):
     Whoever computed it is ended, so that the next question finds a process that is free.
     """
     home = Home(tmp_path)
-    quick = replace(home.config, server=replace(home.config.server, request_timeout=SOON))
+    quick = home.config._replace(server=home.config.server._replace(request_timeout=SOON))
     with InProcess({"": home.config}) as api:
         (found,) = api.app._state.sites.values()
         for _ in range(3):  # more than there are processes for such questions

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -106,7 +105,7 @@ def test_switched_off_keeps_nothing(make, tmp_path, telemetry):
 
 
 def with_telemetry(config, **telemetry):
-    return replace(config, telemetry=replace(config.telemetry, **telemetry))
+    return config._replace(telemetry=config.telemetry._replace(**telemetry))
 
 
 def test_defaults_are_100_events_and_5_seconds(make):
