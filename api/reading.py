@@ -24,7 +24,8 @@ from api.params import (
 )
 from api.questions import Question, Rows, StalePage
 from api.route import Asked, Route
-from lake.read import ATTRIBUTIONS, GROUPS, STALE_DAYS, STALE_LIMIT
+from lake.read import ATTRIBUTIONS, GROUPS, STALE_DAYS
+from lake.windows import STALE_LIMIT
 
 
 async def _rows(

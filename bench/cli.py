@@ -31,8 +31,9 @@ PUBLISHED = {
     "cli-backends": ("backends",),
 }
 ASKED = {
-    "cli-ask-stale": ("stale", "--days", "30", "--min-size", "1KB"),  # a usual window
-    "cli-ask-stale-45": ("stale", "--days", "45", "--min-size", "1KB"),  # the engine's
+    "cli-ask-stale": ("stale", "--days", "30", "--min-size", "1KB"),
+    "cli-ask-stale-45": ("stale", "--days", "45", "--min-size", "1KB"),
+    "cli-ask-stale-5": ("stale", "--days", "5", "--min-size", "1KB"),  # the engine's
     "cli-ask-user": ("user", "user7", "--limit", "1000"),
     "cli-ask-prefix": ("usage", "--group-by", "prefix", "--depth", "2"),
 }
@@ -68,7 +69,8 @@ where "user" = 'user7' and last_access_at is not null group by backend, path, da
 order by max(last_access_at) desc, backend, path limit 1000'''"""
 PEERS = {
     "cli-usage": _USAGE, "cli-ask-stale": _STALE.replace("DAYS", "30"),
-    "cli-ask-stale-45": _STALE.replace("DAYS", "45"), "cli-ask-user": _USER,
+    "cli-ask-stale-45": _STALE.replace("DAYS", "45"),
+    "cli-ask-stale-5": _STALE.replace("DAYS", "5"), "cli-ask-user": _USER,
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 import polars as pl
 
 from lake import results
-from lake.metrics.access import SEEN_WITHIN, coverage, share, whole_hours
+from lake.metrics.access import SEEN_WITHIN, coverage, share, shares, whole_hours
 from lake.metrics.ledger import broken_hours
 from lake.schemas import AGENTS, LEDGER
 from lake.store import Identity, Lake
@@ -28,11 +28,17 @@ def covered(root: str, versions: Mapping[str, int], as_of: dt.datetime, days: in
     lake = Lake(root)
     if not versions:
         return coverage(lake.scan(AGENTS), as_of, window, broken_hours(lake.scan(LEDGER)))
-    agents, ledger = (
-        lake.identity(table, versions.get(table.name, -1)) for table in (AGENTS, LEDGER)
-    )
-    longer = (reach for reach in REACHES if SEEN_WITHIN <= window <= reach)
-    return share(_hours(root, agents, ledger, as_of, next(longer, window)), as_of, window)
+    return share(_known(root, versions, as_of, window), as_of, window)
+
+
+def covered_each(
+    root: str, versions: Mapping[str, int], as_of: dt.datetime, windows: range
+) -> pl.DataFrame:
+    """backend, coverage: a list, of each of these windows (in days) what `covered` says.
+
+    `versions` as there, of a published generation; no window is shorter than SEEN_WITHIN.
+    """
+    return shares(_known(root, versions, as_of, dt.timedelta(days=windows[-1])), as_of, windows)
 
 
 def with_coverage(
@@ -41,6 +47,18 @@ def with_coverage(
     """Rows of stale_index with `coverage` of their backend, as `covered` has it."""
     cover = covered(root, versions, as_of, days)
     return rows.join(cover, on="backend", how="left", maintain_order="left")
+
+
+def _known(
+    root: str, versions: Mapping[str, int], as_of: dt.datetime, window: dt.timedelta
+) -> pl.DataFrame:
+    """Rows of `whole_hours`, of this window or a longer one."""
+    lake = Lake(root)
+    agents, ledger = (
+        lake.identity(table, versions.get(table.name, -1)) for table in (AGENTS, LEDGER)
+    )
+    longer = (reach for reach in REACHES if SEEN_WITHIN <= window <= reach)
+    return _hours(root, agents, ledger, as_of, next(longer, window))
 
 
 @lru_cache(maxsize=KEPT)

@@ -19,14 +19,14 @@ import polars as pl
 from obstore.store import LocalStore
 
 from lake import control, explore
-from lake.coverage import with_coverage
 from lake.crossing import crossings
-from lake.largest import largest
 from lake.metrics import quota
 from lake.published import COLUMNS, CURRENT, Generation, current, parsed, place
 from lake.results import AUDITED, Results, audited, owned_bytes
 from lake.schemas import BACKENDS, FILES, QUOTA_EVENTS, QUOTA_STATUS, STALE_INDEX, USAGE
 from lake.store import Lake, SupersededError
+from lake.tops import tops
+from lake.windows import STALE_LIMIT
 from storage import clock
 from storage.conditional import create, read_tagged, write_if_unchanged, write_new
 from storage.errors import LakeError
@@ -42,8 +42,6 @@ KEEP_AGE = dt.timedelta(hours=1)
 TRIES = 20
 CLAIM, MANIFEST = "claim", "generation.json"
 STALE_DAYS = 90
-STALE_LIMIT = 1000
-TOP_DAYS = (30, 60, 180, 365)
 CROSSING = {
     name: pl.Int64 if name.endswith("_bytes") else pl.String for name in COLUMNS["crossing"]
 }
@@ -180,17 +178,6 @@ def publish_explored(lake: Lake, at: dt.datetime) -> Generation:
         return dataclasses.replace(before, documents=before.documents | _put(store, number, made))
 
     return _swap(lake.root, change, at)
-
-
-def tops(lake: Lake, now: Generation) -> Documents:
-    """Beside `stale`: the largest files of other windows that people ask for, with `coverage`."""
-    as_of, versions = parse_instant(now.as_of), now.versions
-    found = {}
-    for days in TOP_DAYS:
-        idle = pl.col("last_access_at") < as_of - dt.timedelta(days=days)
-        rows = largest(lake, versions[STALE_INDEX.name], idle, STALE_LIMIT)
-        found[f"stale-{days}"] = with_coverage(rows, lake.root, versions, as_of, days)
-    return found
 
 
 def _control(

@@ -17,9 +17,10 @@ from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from lake import published
+from lake import published, windows
 from lake.cursor import key as key_of
 from lake.names import names_of, resolved
+from lake.windows import STALE_LIMIT
 from storage import clock
 from storage.config import Config
 from storage.errors import UnknownNameError, UsageError
@@ -27,7 +28,7 @@ from storage.units import format_instant, parse_instant
 
 GROUPS = ("user", "team", "backend", "prefix")
 ATTRIBUTIONS = ("owner", "access")
-STALE_DAYS, STALE_LIMIT = 90, 1000
+STALE_DAYS = 90
 Row = dict[str, Any]
 
 
@@ -86,13 +87,14 @@ class Reader:
         """Files not touched for `days`, largest first, ties by backend and path.
 
         `limit` 0 is no limit. `after`: `lake.cursor.cursor` of the last row of the page before.
-        The tops of the usual windows are documents; any other question reads a few thousand rows
-        of the index. Raises UsageError for a cursor that is none.
+        The tops of most windows are published; any other question reads a few thousand rows of
+        the index. Raises UsageError for a cursor that is none.
         """
         self.known_backend(backend)
         behind = key_of(after)
         if behind is None and 0 < limit <= STALE_LIMIT:
-            found = cut(self._top(days), min_size, backend, limit)
+            top = self._top(days)
+            found = None if top is None else windows.cut(top, min_size, backend, limit)
             if found is not None:
                 return found
         return self._asked("stale", days, min_size, backend, limit, behind)
@@ -101,12 +103,7 @@ class Reader:
         """The STALE_LIMIT largest files of a window with `coverage`; None where not published."""
         if days == STALE_DAYS and (self._elsewhen or "stale" in self._generation.documents):
             return self._kept("usual", make=self._usual)
-        name = f"stale-{days}"
-        if self._elsewhen or name not in self._generation.documents:
-            return None
-        of = self._generation.rows("explored")
-        version = self._generation.versions.get("stale_index")
-        return self._generation.rows(name) if of and of[0]["stale_index"] == version else None
+        return None if self._elsewhen else windows.top(self._generation, days)
 
     def stale_frame(
         self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "",
@@ -317,22 +314,6 @@ class Reader:
             versions = {} if self._elsewhen else self._generation.versions
             self._engine = Ask(self._config, self.as_of or clock.now(), versions)
         return self._engine
-
-
-def cut(top: list[Row] | None, min_size: int, backend: str, limit: int) -> list[Row] | None:
-    """The first `limit` rows of a top that are as large and of that backend.
-
-    None where rows below the STALE_LIMIT of the top may be among them.
-    """
-    if top is None:
-        return None
-    found = [
-        row
-        for row in top
-        if row["size_bytes"] >= min_size and backend in ("", "all", row["backend"])
-    ]
-    whole = len(top) < STALE_LIMIT or top[-1]["size_bytes"] < min_size
-    return found[:limit] if whole or len(found) >= limit else None
 
 
 def carried(points: list[Row], by: str, last_day: dt.date, period_days: int) -> list[Row]:

@@ -16,10 +16,11 @@ from lake.ask import rows
 from lake.coverage import covered
 from lake.cursor import key as key_of
 from lake.forecast import extended
-from lake.read import STALE_DAYS, STALE_LIMIT, Reader, Row
+from lake.read import STALE_DAYS, Reader, Row
 from lake.schemas import STALE_INDEX
 from lake.scope import ForbiddenError
 from lake.store import Lake
+from lake.windows import STALE_LIMIT
 from storage import clock
 from storage.errors import UnknownNameError
 

@@ -17,6 +17,7 @@ from lake.parts import Part
 from lake.runner import runner_of
 from lake.schemas import FILE_READER, LEDGER, QUOTA_STATUS, STALE_INDEX, TABLES
 from lake.store import REFRESH, Lake, SupersededError
+from lake.windows import STALE_LIMIT
 from lake.work import Work, workplace
 from pipelines.fold import fold
 from storage.config import Config
@@ -111,7 +112,7 @@ def _refresh(
 def shown(index: Sequence[Part], as_of: dt.datetime) -> pl.DataFrame:
     """The rows of the index that are published; its files are in order of size."""
     idle = pl.col("last_access_at") < as_of - dt.timedelta(days=publish.STALE_DAYS)
-    return largest_of([IndexFile.of(part) for part in index], idle, publish.STALE_LIMIT)
+    return largest_of([IndexFile.of(part) for part in index], idle, STALE_LIMIT)
 
 
 def _write(

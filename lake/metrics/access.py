@@ -11,6 +11,7 @@ from lake.schemas import ACCESS_DAILY, AGENTS
 HEARTBEATS_PER_HOUR = 60
 UNBROKEN = 55  # a restart or a slow minute does not break an hour
 SEEN_WITHIN = dt.timedelta(days=7)
+DAY_US = 86_400_000_000
 _NUMBERS = ("file_id", "user", "day")
 
 
@@ -144,4 +145,23 @@ def share(hours: pl.DataFrame, as_of: dt.datetime, window: dt.timedelta) -> pl.D
         within.group_by("backend")
         .agg(coverage=(pl.col("whole").sum() / expected).clip(0, 1))
         .sort("backend")
+    )
+
+
+def shares(hours: pl.DataFrame, as_of: dt.datetime, windows: range) -> pl.DataFrame:
+    """backend, coverage: a list of what `share` says of each of these windows, in days."""
+    ago = (pl.lit(as_of) - pl.col("at")).dt.total_microseconds()
+    first = (ago // DAY_US + 1).clip(lower_bound=windows[0])  # the shortest window it is within
+    added = hours.group_by("backend", days=first).agg(whole=pl.col("whole").sum().cast(pl.Int64))
+    days = pl.DataFrame({"days": list(windows)}, schema={"days": pl.Int64})
+    nodes = hours.group_by("backend").agg(pl.col("nodes").first())
+    whole = pl.col("whole").fill_null(0).cum_sum().over("backend", order_by="days")
+    expected = pl.col("nodes") * (pl.col("days") * 24.0)
+    return (
+        nodes.join(days, how="cross")
+        .join(added, on=["backend", "days"], how="left")
+        .with_columns(coverage=(whole / expected).clip(0, 1))
+        .sort("backend", "days")
+        .group_by("backend", maintain_order=True)
+        .agg("coverage")
     )
