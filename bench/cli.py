@@ -31,9 +31,9 @@ PUBLISHED = {
     "cli-backends": ("backends",),
 }
 ASKED = {
-    "cli-ask-stale": ("stale", "--days", "30", "--min-size", "1KB"),
-    "cli-ask-stale-45": ("stale", "--days", "45", "--min-size", "1KB"),
-    "cli-ask-stale-5": ("stale", "--days", "5", "--min-size", "1KB"),  # the engine's
+    "cli-ask-stale": ("stale", "--days", "30", "--min-size", "1"),
+    "cli-ask-stale-45": ("stale", "--days", "45", "--min-size", "1"),
+    "cli-ask-stale-all": ("stale", "--days", "45", "--limit", "5000"),  # the engine's
     "cli-ask-user": ("user", "user7", "--limit", "1000"),
     "cli-ask-prefix": ("usage", "--group-by", "prefix", "--depth", "2"),
 }
@@ -59,7 +59,7 @@ where group_by = 'user' and attribution = 'owner' order by bytes desc, "group", 
 _STALE = """f'''select s.backend, path, size_bytes, {instant('last_modified_at')} last_modified,
 {instant('last_access_at')} last_access, owner, evidence, null coverage
 from {table('stale_index')} s
-where last_access_at < timestamptz 'AS_OF' - interval DAYS day and size_bytes >= 1024
+where last_access_at < timestamptz 'AS_OF' - interval DAYS day and size_bytes >= 1
 order by size_bytes desc, backend, path limit 1000'''"""
 _USER = """f'''select backend, path, strftime(day, '%Y-%m-%d') as day,
 sum(read_count)::bigint read_count, sum(write_count)::bigint write_count,
@@ -70,7 +70,8 @@ order by max(last_access_at) desc, backend, path limit 1000'''"""
 PEERS = {
     "cli-usage": _USAGE, "cli-ask-stale": _STALE.replace("DAYS", "30"),
     "cli-ask-stale-45": _STALE.replace("DAYS", "45"),
-    "cli-ask-stale-5": _STALE.replace("DAYS", "5"), "cli-ask-user": _USER,
+    "cli-ask-stale-all": _STALE.replace("DAYS", "45").replace("limit 1000", "limit 5000"),
+    "cli-ask-user": _USER,
 }  # fmt: skip
 
 

@@ -36,9 +36,15 @@ def covered_each(
 ) -> pl.DataFrame:
     """backend, coverage: a list, of each of these windows (in days) what `covered` says.
 
-    `versions` as there, of a published generation; no window is shorter than SEEN_WITHIN.
+    `versions` as there, of a published generation.
     """
-    return shares(_known(root, versions, as_of, dt.timedelta(days=windows[-1])), as_of, windows)
+    if windows[0] >= SEEN_WITHIN.days:
+        hours = _known(root, versions, as_of, dt.timedelta(days=windows[-1]))
+        return shares(hours, as_of, windows)
+    every = [covered(root, versions, as_of, days).rename({"coverage": str(days)})
+             for days in windows]  # fmt: skip
+    found = pl.concat(every, how="align_full")
+    return found.select("backend", coverage=pl.concat_list(str(days) for days in windows))
 
 
 def with_coverage(

@@ -16,6 +16,7 @@ from typing import Any
 from deltalake import DeltaTable, QueryBuilder
 from deltalake.exceptions import TableNotFoundError
 
+from lake import windows
 from lake.cursor import Key
 from lake.published import Generation
 from lake.sql import quoted
@@ -58,6 +59,7 @@ class Query:
 
     def __init__(self, root: str, generation: Generation, as_of: dt.datetime) -> None:
         self._root = root.rstrip("/")
+        self._generation = generation
         self._versions = generation.versions
         self._as_of = as_of
 
@@ -74,7 +76,9 @@ class Query:
             f"order by size_bytes desc, backend, path{_limit(limit)}",
             ("stale_index",),
         )
-        cover = self._coverage(dt.timedelta(days=days) or COVERAGE_WINDOW)
+        cover: dict[str, float | None] | None = windows.coverage(self._generation, days)
+        if cover is None:
+            cover = self._coverage(dt.timedelta(days=days) or COVERAGE_WINDOW)
         return [row | {"coverage": cover.get(row["backend"])} for row in found]
 
     def user(self, names: tuple[str, ...], backend: str, limit: int) -> list[Row]:

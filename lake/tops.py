@@ -23,8 +23,10 @@ from lake.store import Lake
 from lake.windows import STALE_LIMIT, TOPS
 from storage.units import parse_instant
 
-SPANS = ((7, 29), (30, 59), (60, 89), (90, 179), (180, 364), (365, 729))
-"""First and last day. Below SEEN_WITHIN days coverage counts other nodes for each window."""
+SPANS = (
+    (0, 6), (7, 29), (30, 59), (60, 89), (90, 179), (180, 364), (365, 729), (730, 1094),
+)  # fmt: skip
+"""First and last window, in days."""
 LOOKED_AT = 4
 """Times STALE_LIMIT rows are looked at: a span ends early where they hold too few idle ones."""
 DAY_US = 86_400_000_000

@@ -16,10 +16,20 @@ def top(generation: Generation, days: int) -> list[Row] | None:
     span = _span(generation, days)
     if span is None:
         return None
-    told = generation.rows(f"coverage-{span}")
-    cover = {row["backend"]: row["coverage"][days - span] for row in told}
+    cover = _coverage(generation, days, span)
     idle = [row for row in generation.rows(f"stale-{span}") if row["idle_days"] >= days]
     return [_with_coverage(row, cover) for row in idle[:STALE_LIMIT]]
+
+
+def coverage(generation: Generation, days: int) -> dict[str, float | None] | None:
+    """The coverage of each backend that agents mount, for a window; None where not published."""
+    span = _span(generation, days)
+    return None if span is None else _coverage(generation, days, span)
+
+
+def _coverage(generation: Generation, days: int, span: int) -> dict[str, float | None]:
+    told = generation.rows(f"coverage-{span}")
+    return {row["backend"]: row["coverage"][days - span] for row in told}
 
 
 def _span(generation: Generation, days: int) -> int | None:
@@ -31,7 +41,7 @@ def _span(generation: Generation, days: int) -> int | None:
     return next((s["first_days"] for s in spans if s["first_days"] <= days <= s["last_days"]), None)
 
 
-def _with_coverage(row: Row, cover: dict[str, float]) -> Row:
+def _with_coverage(row: Row, cover: dict[str, float | None]) -> Row:
     found = row | {"coverage": cover.get(row["backend"])}
     del found["idle_days"]
     return found

@@ -26,10 +26,10 @@ print(json.dumps(theirs), file=sys.stderr)
 sys.exit(code)
 """
 PUBLISHED = ("usage", "usage --group-by team --attribution access", "stale", "stale --limit 10",
-             "stale --days 31 --min-size 1KB", "stale --days 365", "stale --backend data",
+             "stale --days 31 --min-size 1KB", "stale --days 0", "stale --backend data",
              "growth", "growth --by team --period 0", "growth --forecast 5", "quota list",
              "backends", "team list")  # fmt: skip
-ASKED = ("stale --days 5", "stale --limit 0", "user ann", "usage --group-by prefix --depth 2",
+ASKED = ("stale --days 1095", "stale --limit 0", "user ann", "usage --group-by prefix --depth 2",
          "ledger", "rule list", "audit-log")  # fmt: skip
 
 
