@@ -19,6 +19,7 @@ from lake.metrics.ownership import person
 from lake.metrics.span import Context, Facts, Found, of_span, whose
 from lake.metrics.state import STATE, USERS, in_force, state_with
 from lake.parts import Part, load, write_part
+from lake.pieces import Piece, load_pieces
 from lake.schemas import ACTIVITY, FILE_CHANGES, FILE_READER, FILE_STATE, FILE_USER, FILES, Table
 from lake.sources import Accesses, accesses_at
 from lake.spread import (
@@ -55,9 +56,9 @@ class Task:
 
     plan: Plan
     span: Span
-    files: tuple[str, ...]
-    changes: tuple[str, ...]
-    told: tuple[str, ...]
+    files: tuple[Piece, ...]
+    changes: tuple[Piece, ...]
+    told: tuple[Piece, ...]
     accesses: Accesses
     readers: tuple[str, ...]
     context: Context
@@ -85,14 +86,14 @@ class Sums:
 def compute(whole: Whole, work: Work) -> Sums:
     """The results of every span, summed."""
     ready = _ready(whole, work)
-    paths = {n: list(uris) for n, uris in ready.paths.items()}
+    paths = {n: list(pieces) for n, pieces in ready.paths.items()}
     runs, readers = [], []
     sums = {name: Adding(key) for name, key in _KEYS.items()}
     for done in work.runner.map(compute_span, ready.tasks):
         for name, added in sums.items():
             added.add(getattr(done.found, name))
-        for number, uris in done.paths.items():
-            paths.setdefault(number, []).extend(uris)
+        for number, piece in done.paths.items():
+            paths.setdefault(number, []).append(piece)
         runs.append(done.run)
         readers += [done.readers] if done.readers else []
     return Sums(
@@ -115,7 +116,7 @@ class _Ready:
 
     tasks: list[Task]
     accesses: Accesses
-    paths: Mapping[int, tuple[str, ...]]
+    paths: Mapping[int, tuple[Piece, ...]]
 
 
 def _ready(whole: Whole, work: Work, *, paths: bool = True) -> _Ready:
@@ -156,7 +157,7 @@ class Done:
     found: Found
     """Without rows of the index and of readers."""
     run: Run
-    paths: Mapping[int, tuple[str, ...]]
+    paths: Mapping[int, Piece]
     """Paths of files that only the changes tell, by class."""
     readers: Part | None
 
@@ -181,12 +182,12 @@ def teams_of_span(task: Task) -> pl.DataFrame:
     return whose(known, task.context).select("file_id", "team")
 
 
-def facts(task: Task) -> tuple[Facts, dict[int, tuple[str, ...]]]:
+def facts(task: Task) -> tuple[Facts, dict[int, Piece]]:
     """What the tables say about a span; paths that were written, by class."""
     here, as_of = task.span.holds(), task.context.as_of
     until = pl.col("snapshot_at") <= as_of
-    told = load(task.told, _types(FILE_CHANGES, TOLD)).filter(until)
-    living, paths = load(task.files, NARROW).collect(), {}
+    told = load_pieces(task.told, _types(FILE_CHANGES, TOLD)).lazy().filter(until)
+    living, paths = load_pieces(task.files, NARROW), {}
     if task.replayed:
         changes = told.filter(pl.col("backend").is_in(list(task.replayed)))
         then = replayed_files(pl.LazyFrame(schema=_types(FILES, FILE)), changes)
@@ -213,7 +214,7 @@ def facts(task: Task) -> tuple[Facts, dict[int, tuple[str, ...]]]:
         partial_users=new_users.select(_READ).with_columns(who).collect(),
         readers=readers.sort("since_at").group_by("file_id").last()
         .select("file_id", person("reader", people)).collect(),
-        changes=load(task.changes, _types(FILE_CHANGES, CHANGE)).filter(until),
+        changes=load_pieces(task.changes, _types(FILE_CHANGES, CHANGE)).lazy().filter(until),
         removed=told.filter(pl.col("change") == REMOVED),
     ), paths  # fmt: skip
 

@@ -7,29 +7,29 @@ that the largest files of any window are found in a few of them.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from lake.metrics.span import INDEX
-from lake.parts import Part, load, save, write_part
+from lake.parts import Part, write_part
+from lake.pieces import Piece, load_pieces, write_pieces
 from lake.runner import Runner
 from lake.schemas import STALE_INDEX
-from lake.spread import PATHS
+from lake.spread import PATHS, divided
 from storage.errors import LakeError
 
-TOP_GROUP, CLASS_GROUP, RUN_GROUP = 8_192, 65_536, 16_384
+TOP_GROUP, CLASS_GROUP = 8_192, 65_536
 ORDER = ("size_bytes", "backend", "path")
 DESCENDING = (True, False, False)
 
 
 @dataclass(frozen=True)
 class Run:
-    """Rows of INDEX of one span, in order of class, and how many each class has."""
+    """Rows of INDEX of one span, by class: where they are and how many."""
 
-    uri: str
+    pieces: Mapping[int, Piece]
     rows: Mapping[int, int]
 
 
@@ -39,27 +39,26 @@ class Class:
 
     number: int
     rows: int
-    runs: tuple[str, ...]
-    paths: tuple[str, ...]
+    runs: tuple[Piece, ...]
+    paths: tuple[Piece, ...]
     root: str = ""
 
 
 def write_run(place: str, rows: pl.DataFrame) -> Run:
-    """Keep rows of INDEX until all spans are there."""
-    name = f"runs/{uuid.uuid4().hex}.parquet"
-    save(place, name, rows, RUN_GROUP, passing=True)
-    counts = rows["class"].value_counts().rows()
-    return Run(f"{place}/{name}", dict(counts))
+    """Keep rows of INDEX and their class until all spans are there."""
+    found = divided(rows, "class") if rows.height else {}
+    pieces = write_pieces(place, "runs", found) if found else {}
+    return Run(pieces, {number: frame.height for number, frame in found.items()})
 
 
-def classes(runs: Sequence[Run], paths: Mapping[int, Sequence[str]]) -> list[Class]:
+def classes(runs: Sequence[Run], paths: Mapping[int, Sequence[Piece]]) -> list[Class]:
     """All classes that have rows, the largest files first."""
     numbers = sorted({number for run in runs for number in run.rows})
     return [
         Class(
             number,
             sum(run.rows.get(number, 0) for run in runs),
-            tuple(run.uri for run in runs if number in run.rows),
+            tuple(run.pieces[number] for run in runs if number in run.rows),
             tuple(paths.get(number, ())),
         )
         for number in numbers
@@ -85,9 +84,9 @@ def write_class(given: Class) -> tuple[Part, int]:
 
 def rows_of(given: Class) -> pl.DataFrame:
     """The rows of a class, in order. Raises LakeError where rows and paths do not match."""
-    known = load(given.runs, INDEX).filter(pl.col("class") == given.number)
-    rows = known.join(load(given.paths, PATHS), on="file_id").select(STALE_INDEX.schema.names())
-    frame = ordered(rows.collect())
+    known, paths = load_pieces(given.runs, INDEX), load_pieces(given.paths, PATHS)
+    rows = paths.join(known, on="file_id", maintain_order="left")
+    frame = ordered(rows.select(STALE_INDEX.schema.names()))
     if frame.height != given.rows:
         raise LakeError(
             f"stale_index: {given.rows} files and {frame.height} paths in one class of sizes: "
@@ -97,8 +96,15 @@ def rows_of(given: Class) -> pl.DataFrame:
 
 
 def ordered(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows largest first, ties by backend and path."""
-    return rows.sort(ORDER, descending=DESCENDING)
+    """Rows largest first, ties by backend and path.
+
+    Mostly they come in order of backend and path, as `files` has them: then no texts are sorted.
+    """
+    found = rows.sort("size_bytes", descending=True, maintain_order=True)
+    size, backend, path = (pl.col(name) for name in ORDER)
+    later = (backend > backend.shift()) | ((backend == backend.shift()) & (path >= path.shift()))
+    right = found.select(((size != size.shift()) | later).all()).item()
+    return found if right else rows.sort(ORDER, descending=DESCENDING)
 
 
 def gathered(found: Sequence[Class]) -> pl.DataFrame:

@@ -84,16 +84,10 @@ def discard(root: str, table: Table, parts: Sequence[Part]) -> None:
 
 
 def save(
-    place: str, path: str, frame: pl.DataFrame, row_group: int = ROW_GROUP, level: int = 3,
-    *, passing: bool = False,
-) -> int:  # fmt: skip
-    """Write a Parquet file below a folder or URL; its size in bytes.
-
-    `passing`: it is read once and then gone, so that the fastest compression is right.
-    """
+    place: str, path: str, frame: pl.DataFrame, row_group: int = ROW_GROUP, level: int = 3
+) -> int:
+    """Write a Parquet file below a folder or URL; its size in bytes."""
     how: dict[str, Any] = {"compression": "zstd", "compression_level": level}
-    if passing:
-        how = {"compression": "lz4", "statistics": True}
     if "://" not in place:
         file = Path(place) / path
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ microseconds (`*_at`), dates are UTC days, integers are Int64, sizes are bytes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -43,9 +44,9 @@ class Table:
     """Files are sorted and do not overlap, which readers rely on: never bring them together."""
     zstd_level: int = 3
 
-    @property
+    @cached_property
     def schema(self) -> pl.Schema:
-        """The Polars schema, columns in declared order."""
+        """The Polars schema, columns in declared order. Callers leave it as it is."""
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
     @property

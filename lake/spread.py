@@ -7,7 +7,6 @@ in (`lake.classes`), where both meet again.
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from lake.buckets import at_once, bucket
 from lake.classes import Cut, class_of
 from lake.metrics.ownership import Rule, ruled
 from lake.metrics.usage import first_segment
-from lake.parts import Part, load, save
+from lake.parts import Part, load
+from lake.pieces import Piece, write_pieces
 from lake.runner import Runner
 from lake.schemas import FILE_CHANGES, FILES, Table
 from lake.store import Lake
@@ -70,24 +70,33 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Spread:
-    """Files by number of the span, and by number of the class."""
+    """Where rows are, by number of the span, and paths, by number of the class."""
 
-    spans: Mapping[int, tuple[str, ...]]
-    classes: Mapping[int, tuple[str, ...]]
+    spans: Mapping[int, Piece]
+    classes: Mapping[int, Piece]
 
 
-def spread_files(lake: Lake, plan: Plan, replayed: Sequence[str], runner: Runner) -> Spread:
+@dataclass(frozen=True)
+class Spreads:
+    """Those of all chunks."""
+
+    spans: Mapping[int, tuple[Piece, ...]]
+    classes: Mapping[int, tuple[Piece, ...]]
+
+
+def spread_files(lake: Lake, plan: Plan, replayed: Sequence[str], runner: Runner) -> Spreads:
     """Rows of `files` as NARROW by span and as PATHS by class, those of `replayed` left out."""
     parts = [p for p in lake.parts(FILES) if p.partition["backend"] not in replayed]
+    parts.sort(key=lambda p: (p.partition["backend"], p.least.get("path") or ""))
     return _spread(spread, _chunks(plan, parts), runner)
 
 
-def spread_changes(lake: Lake, plan: Plan, runner: Runner) -> Spread:
+def spread_changes(lake: Lake, plan: Plan, runner: Runner) -> Spreads:
     """Rows of `file_changes` as CHANGE by span."""
     return _spread(spread_numbers, _chunks(plan, lake.parts(FILE_CHANGES)), runner)
 
 
-def spread_told(lake: Lake, plan: Plan, replayed: Sequence[str], runner: Runner) -> Spread:
+def spread_told(lake: Lake, plan: Plan, replayed: Sequence[str], runner: Runner) -> Spreads:
     """Rows of `file_changes` as TOLD by span: removed files, and everything of `replayed`."""
     parts = lake.parts(FILE_CHANGES)
     whole = [p for p in parts if p.partition["backend"] in replayed]
@@ -105,14 +114,15 @@ def _chunks(plan: Plan, parts: Sequence[Part], only: str = "") -> list[Chunk]:
     ]
 
 
-def _spread(task: Callable[[Chunk], Spread], chunks: Sequence[Chunk], runner: Runner) -> Spread:
-    spans: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
-    classes: defaultdict[int, tuple[str, ...]] = defaultdict(tuple)
+def _spread(task: Callable[[Chunk], Spread], chunks: Sequence[Chunk], runner: Runner) -> Spreads:
+    spans: defaultdict[int, list[Piece]] = defaultdict(list)
+    classes: defaultdict[int, list[Piece]] = defaultdict(list)
     for made in runner.map(task, chunks):
         for found, new in ((spans, made.spans), (classes, made.classes)):
-            for number, uris in new.items():
-                found[number] += uris
-    return Spread(spans, classes)
+            for number, piece in new.items():
+                found[number].append(piece)
+    held = ({n: tuple(pieces) for n, pieces in found.items()} for found in (spans, classes))
+    return Spreads(*held)
 
 
 def spread(chunk: Chunk) -> Spread:
@@ -131,7 +141,7 @@ def spread_told_rows(chunk: Chunk) -> Spread:
     return Spread(_by_span(chunk.plan, _rows(FILE_CHANGES, TOLD, chunk)), {})
 
 
-def parted(plan: Plan, files: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, tuple[str, ...]]]:
+def parted(plan: Plan, files: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, Piece]]:
     """Files (columns of FILE) as rows of NARROW; their paths are written, by class."""
     known = files.with_columns(
         class_of(files, plan.cuts), prefix=first_segment(), rule=ruled(plan.rules)
@@ -140,21 +150,21 @@ def parted(plan: Plan, files: pl.DataFrame) -> tuple[pl.DataFrame, dict[int, tup
     return known.select(NARROW.keys()), _written(plan, "paths", paths, "class")
 
 
-def _by_span(plan: Plan, rows: pl.DataFrame) -> dict[int, tuple[str, ...]]:
+def _by_span(plan: Plan, rows: pl.DataFrame) -> dict[int, Piece]:
     # The span that holds a bucket, as `buckets.spans` cuts them.
     number = ((bucket(plan.buckets) + 1) * plan.spans - 1) // plan.buckets
     return _written(plan, "spans", rows.with_columns(span=number.cast(pl.Int32)), "span")
 
 
-def _written(plan: Plan, kind: str, rows: pl.DataFrame, by: str) -> dict[int, tuple[str, ...]]:
-    """Rows written into one file for each value of a column."""
+def _written(plan: Plan, kind: str, rows: pl.DataFrame, by: str) -> dict[int, Piece]:
+    """Rows written, a piece for each value of a column."""
+    return write_pieces(plan.place, kind, divided(rows, by)) if rows.height else {}
+
+
+def divided(rows: pl.DataFrame, by: str) -> dict[int, pl.DataFrame]:
+    """Rows by the number in a column, which they lose."""
     split = rows.partition_by(by, as_dict=True, include_key=False, maintain_order=True)
-    found = {}
-    for (number,), frame in split.items():
-        name = f"{kind}/{number}/{uuid.uuid4().hex}.parquet"
-        save(plan.place, name, frame, passing=True)
-        found[int(str(number))] = (f"{plan.place}/{name}",)
-    return found
+    return {int(str(number)): frame for (number,), frame in split.items()}
 
 
 def _rows(table: Table, names: Sequence[str], chunk: Chunk) -> pl.DataFrame:

@@ -78,6 +78,14 @@ def get(store: ObjectStore, name: str) -> bytes:
         raise BackendError(f"{name}: cannot be read: {first_line(error)}.") from None
 
 
+def get_range(store: ObjectStore, name: str, offset: int, size_bytes: int) -> bytes:
+    """Some bytes of an object. Raises FileNotFoundError, BackendError."""
+    try:
+        return obstore.get_range(store, name, start=offset, length=size_bytes).to_bytes()
+    except BaseError as error:
+        raise BackendError(f"{name}: cannot be read: {first_line(error)}.") from None
+
+
 def listed(store: ObjectStore, prefix: str = "") -> Iterator[ObjectInfo]:
     """Every object below a folder, in no promised order. Raises BackendError."""
     try:

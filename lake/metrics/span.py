@@ -18,9 +18,7 @@ from lake.metrics.usage import few_at_root
 from lake.schemas import STALE_INDEX, STALE_ROLLUP
 
 DAY = dt.timedelta(days=1)
-INDEX = {
-    **{n: dtype for n, dtype in STALE_INDEX.schema.items() if n != "path"}, "class": pl.Int32()
-}  # fmt: skip
+INDEX = {n: dtype for n, dtype in STALE_INDEX.schema.items() if n != "path"}
 """What a span knows of a row of `stale_index`: all but its path."""
 _TOUCHED = ("group", "backend", "touched_files", "touched_bytes")
 _STORED = (pl.len().cast(pl.Int64).alias("files"), pl.col("size_bytes").sum().alias("bytes"))
@@ -65,7 +63,7 @@ class Found:
     """The results of a span; all but `index` are sums."""
 
     index: pl.DataFrame
-    """Rows of INDEX, in order of `class`."""
+    """Rows of INDEX, and `class`."""
     owned: pl.DataFrame
     """backend, owner, team, files, bytes, seen_at."""
     prefixes: pl.DataFrame
@@ -133,7 +131,7 @@ def whose(facts: Facts, context: Context) -> pl.DataFrame:
 
 
 def _index(files: pl.DataFrame) -> pl.DataFrame:
-    return files.rename({"modified_at": "last_modified_at"}).select(INDEX.keys()).sort("class")
+    return files.rename({"modified_at": "last_modified_at"}).select(*INDEX, "class")
 
 
 def _owned_sums(rolled: pl.DataFrame) -> pl.DataFrame:

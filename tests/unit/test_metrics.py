@@ -20,6 +20,7 @@ from lake.largest import IndexFile, largest_of
 from lake.metrics import quota, usage
 from lake.metrics.ownership import Rule
 from lake.metrics.span import INDEX
+from lake.pieces import write_pieces
 from lake.runner import INLINE
 from lake.work import Work, workplace
 from lake.world import Policy
@@ -548,10 +549,10 @@ def test_rows_and_paths_that_do_not_match_are_an_error(tmp_path):
     row = {"backend": "b", "file_id": 1, "size_bytes": 5, "last_modified_at": AS_OF,
            "last_access_at": AS_OF, "evidence": "modified", "owner": "o", "owner_source": "none",
            "team": "t", "class": 0}  # fmt: skip
-    run = index.write_run(str(tmp_path), pl.DataFrame([row], schema=INDEX))
+    rows = pl.DataFrame([row], schema={**INDEX, "class": pl.Int32})
+    run = index.write_run(str(tmp_path), rows)
     paths = pl.DataFrame({"file_id": [1, 1], "path": ["a", "b"]})
-    paths.write_parquet(tmp_path / "paths.parquet")
-    found = index.classes([run], {0: [str(tmp_path / "paths.parquet")]})
+    found = index.classes([run], {0: [write_pieces(str(tmp_path), "paths", {0: paths})[0]]})
     with pytest.raises(LakeError, match="file_id twice"):
         index.gathered(found)
 
