@@ -76,7 +76,7 @@ class Query:
             f"order by size_bytes desc, backend, path{_limit(limit)}",
             ("stale_index",),
         )
-        cover: dict[str, float | None] | None = windows.coverage(self._generation, days)
+        cover = windows.coverage(self._generation, days)
         if cover is None:
             cover = self._coverage(dt.timedelta(days=days) or COVERAGE_WINDOW)
         return [row | {"coverage": cover.get(row["backend"])} for row in found]
@@ -263,7 +263,7 @@ class Query:
             latest=True,
         )
 
-    def _coverage(self, window: dt.timedelta) -> dict[str, float]:
+    def _coverage(self, window: dt.timedelta) -> dict[str, float | None]:
         """Share of node-hours with unbroken heartbeats: `lake.metrics.access.coverage`."""
         hour = "%Y-%m-%dT%H"
         start, recent, end = (
