@@ -2,7 +2,7 @@
 
 By default it has four arenas a core, and each keeps what was freed in it: a refresh, whose tasks
 run one after the other on ever other threads, then holds a quarter more than it ever uses, and
-pays for it again in page faults. With few arenas, and pages kept for some seconds, the next task
+pays for it again in page faults. With few arenas, and pages kept for a second, the next task
 takes what the last one left.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 VARIABLE = "_RJEM_MALLOC_CONF"
-DECAY_MS = 5_000
+DECAY_MS = 1_000
 CORES_PER_ARENA = 2
 
 
