@@ -147,6 +147,7 @@ def stale_usage(bench: Bench) -> list[Row]:
     agree([ours, ids, strings], "files", "bytes", "usage")
     files = ours.found[0]["files"]
     job = f"{files / 1e6:.0f} M files: stale_index, usage, rollup, growth"
+    job += " (of backends only)" if bench.full else ""
     limit = "every file is written once with its strings; state, join and sort share the rest"
     memory = statistics.median(ours.peak()) / statistics.median(strings.peak())
     return [
