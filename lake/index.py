@@ -46,9 +46,9 @@ class Class:
 
 def write_run(place: str, rows: pl.DataFrame) -> Run:
     """Keep rows of INDEX and their class until all spans are there."""
-    found = divided(rows, "class") if rows.height else {}
-    pieces = write_pieces(place, "runs", found) if found else {}
-    return Run(pieces, {number: frame.height for number, frame in found.items()})
+    found = divided(rows, "class")
+    counts = {number: frame.height for number, frame in found.items()}
+    return Run(write_pieces(place, "runs", found), counts)
 
 
 def classes(runs: Sequence[Run], paths: Mapping[int, Sequence[Piece]]) -> list[Class]:

@@ -1,8 +1,8 @@
 """Frames that pass from one step to the next: many in one file, each read by its place in it.
 
 A step that divides its rows among hundreds of later ones leaves each a few thousand. As a Parquet
-file of its own such a frame costs five times the CPU of an Arrow stream among others, and on an
-object store a request of its own.
+file of its own such a frame costs five times the CPU of an Arrow stream among others to write, and
+on an object store a request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ class Piece(NamedTuple):
 
 
 def write_pieces(place: str, kind: str, frames: Mapping[int, pl.DataFrame]) -> dict[int, Piece]:
-    """Write frames into one new file below a folder or URL; where each is, under its number."""
+    """Write frames into one new file below a folder or URL; where each is, under its number.
+
+    No frames, no file.
+    """
+    if not frames:
+        return {}
     name, offset = f"{kind}/{uuid.uuid4().hex}.arrows", 0
     found, bodies = {}, []
     for number, frame in frames.items():
@@ -47,9 +52,8 @@ def write_pieces(place: str, kind: str, frames: Mapping[int, pl.DataFrame]) -> d
     else:
         file = Path(place) / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wb", buffering=0) as out:
-            for part in bodies:
-                out.write(part)
+        with file.open("wb") as out:
+            out.writelines(bodies)
     return found
 
 

@@ -158,11 +158,13 @@ def _by_span(plan: Plan, rows: pl.DataFrame) -> dict[int, Piece]:
 
 def _written(plan: Plan, kind: str, rows: pl.DataFrame, by: str) -> dict[int, Piece]:
     """Rows written, a piece for each value of a column."""
-    return write_pieces(plan.place, kind, divided(rows, by)) if rows.height else {}
+    return write_pieces(plan.place, kind, divided(rows, by))
 
 
 def divided(rows: pl.DataFrame, by: str) -> dict[int, pl.DataFrame]:
     """Rows by the number in a column, which they lose."""
+    if rows.is_empty():
+        return {}
     split = rows.partition_by(by, as_dict=True, include_key=False, maintain_order=True)
     return {int(str(number)): frame for (number,), frame in split.items()}
 

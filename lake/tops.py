@@ -36,25 +36,32 @@ def tops(lake: Lake, now: Generation) -> dict[str, pl.DataFrame]:
     """The documents by name, of a published generation."""
     found, told = {}, []
     as_of = parse_instant(now.as_of)
+    rows = None
     for first, last in SPANS:
-        idle = pl.col("last_access_at") < as_of - dt.timedelta(days=first)
-        rows = largest(lake, now.versions[STALE_INDEX.name], idle, LOOKED_AT * STALE_LIMIT)
-        rows = rows.with_columns(idle_days=_idle_days(as_of))
-        until = _answered(rows["idle_days"].to_list(), last)
+        if rows is None or rows.height == LOOKED_AT * STALE_LIMIT:
+            rows = _largest(lake, now.versions[STALE_INDEX.name], as_of, first)
+        else:  # all that are idle for less: in a young lake another look would be at every file
+            rows = rows.filter(pl.col("idle_days") >= first)
+        idle_days = rows["idle_days"].to_list()
+        until = _answered(idle_days, last)
         if until < first:
             continue
         windows = range(first, until + 1)
-        found[f"stale-{first}"] = rows.filter(_in_a_top(rows["idle_days"].to_list(), until))
+        found[f"stale-{first}"] = rows.filter(_in_a_top(idle_days, until))
         found[f"coverage-{first}"] = covered_each(lake.root, now.versions, as_of, windows)
         told.append((first, until))
     schema = {"first_days": pl.Int64, "last_days": pl.Int64}
     return found | {TOPS: pl.DataFrame(told, schema=schema, orient="row")}
 
 
-def _idle_days(as_of: dt.datetime) -> pl.Expr:
-    """The most days of which a window still has the file: it is idle for longer than they are."""
+def _largest(lake: Lake, version: int, as_of: dt.datetime, days: int) -> pl.DataFrame:
+    """Rows of stale_index with `idle_days`: the most days of which a window still has the file."""
+    where = pl.col("last_access_at") < as_of - dt.timedelta(days=days)
     idle = (pl.lit(as_of) - pl.col("last_access_at")).dt.total_microseconds()
-    return (idle - 1) // DAY_US
+    # A file is stale in a window if it is idle for longer.
+    return largest(lake, version, where, LOOKED_AT * STALE_LIMIT).with_columns(
+        idle_days=(idle - 1) // DAY_US
+    )
 
 
 def _answered(idle_days: Sequence[int], last: int) -> int:

@@ -109,6 +109,23 @@ def test_a_document_holds_little_more_than_one_top(lake):
         assert held == {row["path"] + row["backend"] for rows in every for row in rows}
 
 
+def test_a_look_that_found_all_idle_files_is_the_last(lake, monkeypatch):
+    """Where few files are old, each further look at the index would pass over all of it."""
+    home, engine = lake
+    looks = []
+    real = tops.largest
+    monkeypatch.setattr(tops, "largest", lambda *given: looks.append(given) or real(*given))
+    monkeypatch.setattr(tops, "STALE_LIMIT", LIMIT)
+    made = tops.tops(home.lake, published.current(home.config.lake.root))
+    most = tops.LOOKED_AT * LIMIT
+    full = [len(engine.stale(first, 0, "", 0)) >= most for first, _ in tops.SPANS]
+    assert full[0]
+    assert not full[-2]
+    assert len(looks) == 1 + sum(full)
+    assert made["tops"].rows() == [tuple(row.values()) for row in published.current(
+        home.config.lake.root).rows("tops")]  # fmt: skip
+
+
 @given(
     st.lists(st.integers(0, 40), max_size=80),
     st.integers(0, 10),
