@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -27,9 +28,12 @@ _Int = Annotated[int, msgspec.Meta(ge=-MAX_BYTES - 1, le=MAX_BYTES)]
 _Weight = Annotated[float, msgspec.Meta(gt=0, le=1e12)]
 _Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 _BOOT = re.compile(r"[0-9a-f]{16}")
+MAX_NODE_BYTES = 240
+"""Percent-encoded: it names a folder of the landing zone."""
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _RFC3339 = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|[+-](\d\d):(\d\d))"
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|[+-](\d\d):(\d\d))",
+    re.ASCII,
 )
 
 
@@ -196,6 +200,8 @@ def _elements(body: bytes) -> list[Any]:
         if end := _TRAILING.search(str(error)):
             return _elements(body[: int(end[1]) - 1])
         raise BadBatchError(f"invalid JSON: {error}") from None
+    except RecursionError:
+        raise BadBatchError("invalid JSON: it is nested too deeply") from None
 
 
 def _block(raws: Sequence[Any], rules: Rules) -> Batch:
@@ -262,7 +268,9 @@ def _span(events: list[Usual]) -> tuple[str, str, int, int] | None:
     numbers = [event.seq for event in events]
     if len(one) > 1 or numbers != list(range(first.seq, last.seq + 1)):
         return None
-    return (first.node, first.boot, first.seq, last.seq) if _BOOT.fullmatch(first.boot) else None
+    if not _BOOT.fullmatch(first.boot) or len(quote(first.node, safe="")) > MAX_NODE_BYTES:
+        return None
+    return (first.node, first.boot, first.seq, last.seq)
 
 
 def _one_by_one(raws: Sequence[Any], rules: Rules, *, strict: bool) -> Batch:

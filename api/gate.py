@@ -8,19 +8,21 @@ import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from api.auth import Verifier, bearer
 from api.body import ClientLeftError
 from api.caller import LOCAL, Caller
 from api.errors import ApiError
 from api.limiter import Limiter
+from api.route import INNER_SLASH
 
 if TYPE_CHECKING:
     from api.state import State
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _SLASHES = re.compile("//+")
+_ENCODED_SLASH = re.compile("%2f", re.IGNORECASE)
 _OWN_SITE = ("same-origin", "none")
 
 
@@ -41,7 +43,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope["path"] = _SLASHES.sub("/", scope["path"])
+        scope["path"] = _path(scope)
         scope["warpdrive.held"] = held = self._state.room.holder()
         started = time.perf_counter()
         status = 0
@@ -110,6 +112,14 @@ class Gate:
             raise ApiError(403, "a web page of another origin may not change anything here.",
                            hint="Add its origin to control_plane.origins.",
                            param="Origin")  # fmt: skip
+
+
+def _path(scope: Any) -> str:
+    """The path as routes match it: doubled slashes are one, an encoded one stays in its segment."""
+    path, raw = scope["path"], (scope.get("raw_path") or b"").decode("latin-1")
+    if _ENCODED_SLASH.search(raw):
+        path = unquote(_ENCODED_SLASH.sub(INNER_SLASH, raw))
+    return _SLASHES.sub("/", path)
 
 
 def own_names() -> set[str]:

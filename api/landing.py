@@ -102,18 +102,20 @@ def rules_for(caller: Caller) -> events.Rules:
 
 
 def identity(request: Request, caller: Caller, batch: events.Batch) -> Identity | None:
-    """Under which name the batch counts once: the sender's key, else its sequence numbers."""
+    """Under which name the batch counts once: its sequence numbers, else the sender's key.
+
+    The numbers say whose events they are, so that what is missing between them is seen.
+    """
     key = request.headers.get("idempotency-key", "")
-    if not key:
-        return batch.identity
     if len(key) > MAX_KEY_CHARACTERS:
         raise ApiError(400, f"Idempotency-Key is over {MAX_KEY_CHARACTERS} characters.",
                        param="Idempotency-Key")  # fmt: skip
+    if not key or batch.identity:
+        return batch.identity
     digest = hashlib.sha256(f"{caller.subject}\0{key}".encode()).digest()
-    # 127 bits of it: a boot id and one sequence number, so that the ingest counts it once, too,
-    # when the retry comes in another hour.
-    number = int.from_bytes(digest[8:16], "big") >> 1
-    return (KEY_NODE, digest[:8].hex(), number, number)
+    # A boot of its own, of which it is the first object: the ingest counts it once, too, when the
+    # retry comes in another hour, and misses none before it.
+    return (KEY_NODE, digest[:16].hex(), 1, 1)
 
 
 def _gathered(blocks: Any) -> events.Batch:

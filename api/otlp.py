@@ -3,19 +3,20 @@
 One log record is one event. Its attributes are the keys of an event, with or without the prefix
 `warpdrive.`; `user.name` or `enduser.id`, `file.path`, `error.type` and the resource's `host.name`
 stand for `user`, `path`, `error` and `node`. The time is `timeUnixNano`, else
-`observedTimeUnixNano`. A record without `backend` and `op` is some other log: it is rejected and
-counted in `partialSuccess`, as the protocol has it.
+`observedTimeUnixNano`; without either it is the server's now. A record without `backend` and `op`
+is some other log: it is rejected and counted in `partialSuccess`, as the protocol has it. `null`
+is as if the key were not there, which is what proto3's JSON says.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Any
 
 import msgspec
 
 from api import events
-from storage.units import MAX_BYTES
 
 PREFIX = "warpdrive."
 ALIASES = {
@@ -28,46 +29,48 @@ KEYS = frozenset((
     "bytes_miss", "kernel_cached", "size", "backends", "drops",
 ))  # fmt: skip
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
+_NANOSECONDS = re.compile(r"[0-9]{1,20}")
 
 
 class KeyValue(msgspec.Struct):
     """An attribute."""
 
-    key: str = ""
-    value: dict[str, Any] = {}
+    key: str | None = None
+    value: Any = None
 
 
 class Record(msgspec.Struct, rename="camel"):
     """A log record."""
 
-    time_unix_nano: str | int = 0
-    observed_time_unix_nano: str | int = 0
-    attributes: list[KeyValue] = []
+    time_unix_nano: str | int | None = None
+    observed_time_unix_nano: str | int | None = None
+    attributes: list[KeyValue] | None = None
 
 
 class Resource(msgspec.Struct):
     """What sent the records."""
 
-    attributes: list[KeyValue] = []
+    attributes: list[KeyValue] | None = None
 
 
 class ScopeLogs(msgspec.Struct, rename="camel"):
     """Records of one library."""
 
-    log_records: list[Record] = []
+    log_records: list[Record] | None = None
 
 
 class ResourceLogs(msgspec.Struct, rename="camel"):
     """Records of one resource."""
 
-    resource: Resource = msgspec.field(default_factory=Resource)
-    scope_logs: list[ScopeLogs] = []
+    resource: Resource | None = None
+    scope_logs: list[ScopeLogs] | None = None
 
 
 class Request(msgspec.Struct, rename="camel"):
     """ExportLogsServiceRequest."""
 
-    resource_logs: list[ResourceLogs] = []
+    resource_logs: list[ResourceLogs] | None = None
 
 
 _DECODER = msgspec.json.Decoder(Request)
@@ -80,10 +83,10 @@ def read_logs(body: bytes) -> tuple[list[dict[str, Any]], int]:
     """
     found: list[dict[str, Any]] = []
     rejected = 0
-    for group in _DECODER.decode(body).resource_logs:
-        shared = _attributes(group.resource.attributes)
-        for scope in group.scope_logs:
-            for record in scope.log_records:
+    for group in _DECODER.decode(body).resource_logs or ():
+        shared = _attributes(group.resource.attributes if group.resource else None)
+        for scope in group.scope_logs or ():
+            for record in scope.log_records or ():
                 event = _event(record, shared)
                 if event is None:
                     rejected += 1
@@ -113,34 +116,41 @@ def _event(record: Record, shared: dict[str, Any]) -> dict[str, Any] | None:
     return {"ts": ts, **event} if ts else event
 
 
-def _attributes(given: list[KeyValue]) -> dict[str, Any]:
+def _attributes(given: list[KeyValue] | None) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for one in given:
-        name = one.key.removeprefix(PREFIX)
-        name = ALIASES.get(name, name)
+    for one in given or ():
+        own, value = (one.key or "").removeprefix(PREFIX), _value(one.value)
+        name = ALIASES.get(own, own)
+        if own == "user.id" and isinstance(value, str):  # of whatever kind the sender's ids are
+            name, value = ("uid", int(value)) if _INTEGER.fullmatch(value) else ("user", value)
         # The key's own name stands over what merely means the same.
-        wins = name not in found or one.key.removeprefix(PREFIX) == name
-        if name in KEYS and wins and (value := _value(one.value)) is not None:
+        wins = name not in found or own == name
+        if name in KEYS and wins and value is not None:
             found[name] = value
     return found
 
 
-def _value(value: dict[str, Any]) -> Any:
-    """An AnyValue; 64-bit integers travel as texts."""
+def _value(value: Any) -> Any:
+    """An AnyValue; 64-bit integers travel as texts. What is none stays as it is, to be refused."""
+    if not isinstance(value, dict):
+        return value
     if "intValue" in value:
         text = str(value["intValue"])
-        return int(text) if text.removeprefix("-").isdigit() else text
+        return int(text) if _INTEGER.fullmatch(text) else text
     if "arrayValue" in value:
-        return [_value(item) for item in (value["arrayValue"] or {}).get("values", [])]
+        held = value["arrayValue"] or {}
+        items = (held.get("values") or []) if isinstance(held, dict) else held
+        return [_value(item) for item in items] if isinstance(items, list) else items
     for kind in ("stringValue", "boolValue", "doubleValue"):
         if kind in value:
             return value[kind]
     return None
 
 
-def _time(nanoseconds: str | int) -> str:
-    text = str(nanoseconds)
-    if not text.isdigit() or not 0 < int(text) <= MAX_BYTES:
-        return ""
+def _time(nanoseconds: str | int | None) -> str:
+    """RFC 3339, or '' where no time is told; what is no time goes to the quarantine as it is."""
+    text = str(nanoseconds or "")
+    if not _NANOSECONDS.fullmatch(text):
+        return text
     at = _EPOCH + dt.timedelta(microseconds=int(text) // 1000)
-    return at.isoformat().replace("+00:00", "Z")
+    return "" if at == _EPOCH else at.isoformat().replace("+00:00", "Z")

@@ -99,7 +99,8 @@ def _choice(allowed: Sequence[str]) -> Callable[[str, str], str]:
         if text not in allowed:
             near = nearest(text, allowed)
             hint = f" Did you mean '{near}'?" if near else ""
-            raise UsageError(f"{what} '{text[:100]}' is none of {', '.join(allowed)}.{hint}")
+            listed = ", ".join(filter(None, allowed))
+            raise UsageError(f"{what} '{text[:100]}' is none of {listed}.{hint}")
         return text
 
     return parse

@@ -101,7 +101,7 @@ async def team(asked: Asked) -> Response:
 
 async def user(asked: Asked) -> Response:
     """What a user touched."""
-    who, most = asked.request.path_params["user_id"], asked["limit"] or MAX_ROWS + 1
+    who, most = asked.segment("user_id"), asked["limit"] or MAX_ROWS + 1
     return await _rows(asked, "user", "user", who, asked["backend"], most, heavy=True)
 
 

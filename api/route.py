@@ -14,6 +14,9 @@ from api.params import Param
 from api.site import Site
 from api.state import State
 
+INNER_SLASH = "\udc2f"
+"""What stands for `%2F` within a segment of a path: no text that came as UTF-8 holds it."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -31,6 +34,11 @@ class Asked:
 
     def __getitem__(self, name: str) -> Any:
         return self.params[name]
+
+    def segment(self, name: str) -> str:
+        """A segment of the path that was asked, decoded: a `/` in it came as `%2F`."""
+        found: str = self.request.path_params[name]
+        return found.replace(INNER_SLASH, "/")
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ async def _ended(asked: Asked, run: Run) -> Response:
 async def run(asked: Asked) -> Response:
     """A run: its state, and how it ended."""
     scope.unfiltered(asked.caller)
-    found = await asked.site.runs.find(asked.request.path_params["run_id"])
+    found = await asked.site.runs.find(asked.segment("run_id"))
     if found is None:
         raise ApiError(404, "no such run.", hint="POST /api/v1/crawl?wait=false names one.")
     return answer(found)

@@ -59,6 +59,7 @@ class UnknownNameError(UsageError):
         more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         super().__init__(f"no {kind} '{name}'.{hint} Known: {listed}{more}.")
         self.name = name
+        self.param = kind
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -4,7 +4,8 @@ One line of JSON per event. The first ten keys are the Go version's and always t
 only when it is not empty); the rest is left out when it has its default.
 
 Object names are `dt=YYYY-MM-DD/hour=HH/node=N/<rest>`, where the hour is that of sealing and N is
-percent-encoded. `<rest>` is `<boot>-<first seq>-<last seq>.jsonl.zst` for an agent's segment and
+percent-encoded. `<rest>` is `<boot>-<first seq>-<last seq>.jsonl.zst` for an agent's segment (a
+batch that came by HTTP under a key has a boot of twice the length) and
 `<sha256>-<start>-<end>.jsonl.zst` under the node `@import` for an imported file: the bytes
 `[start, end)` of a log whose first `end` bytes have that sha256.
 """
@@ -26,7 +27,7 @@ SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl", ".json", ".json.gz", ".json.zst
 ZSTD_LEVEL = 3
 MAX_ZSTD_WINDOW_BYTES = 8 * 1024**2
 _STEP_BYTES = 4096
-_SEGMENT = re.compile(r"([0-9a-f]{16})-(\d+)-(\d+)\.jsonl\.zst")
+_SEGMENT = re.compile(r"([0-9a-f]{16}(?:[0-9a-f]{16})?)-(\d+)-(\d+)\.jsonl\.zst")
 _IMPORT = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)\.jsonl\.zst")
 _FOLDERS = re.compile(r"(?:.*/)?dt=(\d{4}-\d{2}-\d{2})/hour=(\d{2})/(?:node=([^/]*)/)?([^/]+)")
 

@@ -99,7 +99,7 @@ _SAME = 32
 are made as they are: what is kept is a value of many lines, which cannot be long."""
 _NEWLINE, _OPEN, _CLOSE = b"\n{}"
 _DECODER = msgspec.json.Decoder(Line)
-REFUSED = (msgspec.DecodeError, UnicodeDecodeError)
+REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decode(line: bytes) -> Line:
