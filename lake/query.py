@@ -19,7 +19,7 @@ from deltalake.exceptions import TableNotFoundError
 from lake import windows
 from lake.cursor import Key
 from lake.published import Generation
-from lake.sql import quoted
+from lake.sql import at_sql, below, instant_text, limited, only, quoted, segments, us
 from storage.errors import LakeError, first_line
 from storage.options import delta_options
 from storage.units import MAX_GAPS
@@ -27,7 +27,6 @@ from storage.units import MAX_GAPS
 HEARTBEATS_UNBROKEN = 55  # as lake.metrics.access has it
 SEEN_WITHIN = dt.timedelta(days=7)
 COVERAGE_WINDOW = dt.timedelta(days=90)
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 COUNTS = ("read_count", "write_count", "bytes_read", "bytes_written")
 NO_COLUMN = "No field named"
 """What the engine says of a column that was declared after the table was made."""
@@ -57,6 +56,9 @@ class NoTableError(LookupError):
 class Query:
     """Answers of one published generation of a lake."""
 
+    teams = "stale_index"
+    """What tells the team of a file."""
+
     def __init__(self, root: str, generation: Generation, as_of: dt.datetime) -> None:
         self._root = root.rstrip("/")
         self._generation = generation
@@ -70,10 +72,10 @@ class Query:
         before = self._as_of - dt.timedelta(days=days)
         found = self.rows(
             "select backend, path, file_id, size_bytes, "
-            f"{_us('last_modified_at')}, {_us('last_access_at')}, evidence, owner, owner_source, "
-            f"team from stale_index where last_access_at < {_at(before)} "
-            f"and size_bytes >= {min_size}{_only('backend', backend)}{_behind(after)} "
-            f"order by size_bytes desc, backend, path{_limit(limit)}",
+            f"{us('last_modified_at')}, {us('last_access_at')}, evidence, owner, owner_source, "
+            f"team from stale_index where last_access_at < {at_sql(before)} "
+            f"and size_bytes >= {min_size}{only('backend', backend)}{_behind(after)} "
+            f"order by size_bytes desc, backend, path{limited(limit)}",
             ("stale_index",),
         )
         cover = windows.coverage(self._generation, days)
@@ -90,10 +92,10 @@ class Query:
         sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
         return self.rows(
             f'with a as ({self._access()}) select backend, path, {quoted(names[0])} as "user", '
-            f"cast(day as varchar) as day, {sums}, {_us('max(last_access_at)', 'last_access_at')} "
-            f'from a where "user" in ({wanted}){_only("backend", backend)} '
+            f"cast(day as varchar) as day, {sums}, {us('max(last_access_at)', 'last_access_at')} "
+            f'from a where "user" in ({wanted}){only("backend", backend)} '
             "group by backend, path, day "
-            f"order by last_access_at_us desc, backend, path{_limit(limit)}",
+            f"order by last_access_at_us desc, backend, path{limited(limit)}",
             ("access_daily", "events", "ledger"),
         )
 
@@ -101,7 +103,7 @@ class Query:
         """Rows of usage by the first `depth` path segments, largest first."""
         sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
         zero = ", ".join(f"coalesce(c.{name}, 0) as {name}" for name in COUNTS)
-        part = _segments("path", depth)
+        part = segments("path", depth)
         owned = attribution == "owner"
         kept = "full outer join" if owned else "right join"
         files, size, seen = (
@@ -123,7 +125,7 @@ class Query:
             f"select 'prefix' as group_by, '{attribution}' as attribution, "
             'coalesce(s.g, c.g) as "group", coalesce(s.backend, c.backend) as backend, '
             f"coalesce({files}, 0) as files, coalesce({size}, 0) as bytes, "
-            f"{_us(seen, 'last_access_at')}, {zero}, "
+            f"{us(seen, 'last_access_at')}, {zero}, "
             "coalesce(t.touched_bytes, 0) as touched_bytes "
             f"from s {kept} c on s.g = c.g and s.backend = c.backend "
             "left join t on c.g = t.g and c.backend = t.backend "
@@ -144,7 +146,7 @@ class Query:
             "select o.node, o.hour, sum(o.events) as events, count(*) as objects, "
             "coalesce(sum(g.gaps), 0) as gaps, "
             "sum(case when o.state = 'ingested' then 0 else 1 end) as duplicates, "
-            f"{_us('max(o.landed_at)', 'late_seconds')}, sum(o.quarantined) as quarantined, "
+            f"{us('max(o.landed_at)', 'late_seconds')}, sum(o.quarantined) as quarantined, "
             "coalesce(max(n.drops), 0) as drops from o left join g on o.object = g.object "
             "left join n on o.node = n.node and o.hour = n.hour "
             f"where o.hour >= {quoted(since)}"
@@ -161,7 +163,7 @@ class Query:
             "with l as (select *, row_number() over (partition by backend, prefix "
             "order by number desc) as nth from ownership_rules), "
             "r as (select * from l where nth = 1 and action not in ('remove', 'delete')) "
-            f"select r.backend, r.prefix, r.team, {_us('max(r.at)', 'since_at')}, "
+            f"select r.backend, r.prefix, r.team, {us('max(r.at)', 'since_at')}, "
             "count(i.file_id) as files, coalesce(sum(i.size_bytes), 0) as bytes "
             "from r left join stale_index i on i.backend = r.backend and i.team = r.team "
             "and i.owner_source = 'rule' and (r.prefix = '' or i.path = r.prefix "
@@ -185,13 +187,13 @@ class Query:
         `kept`: prefixes of the config's own rules for that backend.
         """
         longer = "".join(
-            f" and not {_below(one)}"
+            f" and not {below(one)}"
             for one in (*self._ruled(backend), *kept)
             if len(one) > len(prefix)
         )
         (sums,) = self.rows(
             "select count(*) as files, coalesce(sum(size_bytes), 0) as bytes from stale_index "
-            f"where backend = {quoted(backend)} and team <> {quoted(team)} and {_below(prefix)}"
+            f"where backend = {quoted(backend)} and team <> {quoted(team)} and {below(prefix)}"
             f"{longer}",
             ("stale_index",),
         )
@@ -215,16 +217,16 @@ class Query:
 
         Raises NoTableError by team where a file is gone: the index does not tell whose it was.
         """
-        start, end = (_at(_midnight(day)) for day in (first, last))
-        group = {"team": "i.team", "prefix": _segments("f.path", depth)}.get(by, "f.backend")
-        joined = " left join stale_index i on i.file_id = f.file_id" if by == "team" else ""
+        start, end = (at_sql(_midnight(day)) for day in (first, last))
+        group = {"team": "i.team", "prefix": segments("f.path", depth)}.get(by, "f.backend")
+        joined = f" left join {self.teams} i on i.file_id = f.file_id" if by == "team" else ""
         added, removed = "was is null", "now is null"
         found = self.rows(
             "with c as (select *, row_number() over (partition by backend, file_id "
             "order by listing) as nth, row_number() over (partition by backend, file_id "
             "order by listing desc) as back from file_changes "
             f"where snapshot_at >= {start} and snapshot_at < {end} "
-            f"and snapshot_at <= {_at(self._as_of)}), "
+            f"and snapshot_at <= {at_sql(self._as_of)}), "
             "f as (select e.backend, e.file_id, e.path, "
             "case when b.change <> 'added' then b.previous_bytes end as was, "
             "case when e.change <> 'removed' then e.size_bytes end as now "
@@ -237,7 +239,7 @@ class Query:
             f"coalesce(sum(was) filter (where {removed}), 0) as removed_bytes, "
             "coalesce(sum(now - was), 0) as changed_bytes "
             f"from f{joined} group by 1, 2 order by added_bytes desc, removed_bytes desc, 1, 2",
-            ("file_changes", *(("stale_index",) if joined else ())),
+            ("file_changes", *((self.teams,) if joined else ())),
         )
         if any(row["group"] is None for row in found):
             raise NoTableError("stale_index has no files that are gone")
@@ -246,8 +248,8 @@ class Query:
     def audit_log(self, limit: int) -> list[Row]:
         """Changes of control tables, newest first."""
         return self.rows(
-            f'select {_us("at")}, who, action, object, "before", "after" from audit_log '
-            f"order by at_us desc{_limit(limit)}",
+            f'select {us("at")}, who, action, object, "before", "after" from audit_log '
+            f"order by at_us desc{limited(limit)}",
             ("audit_log",),
             latest=True,
         )
@@ -257,7 +259,7 @@ class Query:
         return self.rows(
             "with l as (select *, row_number() over (partition by backend order by verified_at "
             "desc) as nth from verifications where kind = 'verify') "
-            f"select backend, {_us('verified_at')}, {', '.join(AUDIT)} from l where nth = 1 "
+            f"select backend, {us('verified_at')}, {', '.join(AUDIT)} from l where nth = 1 "
             "order by backend",
             ("verifications",),
             latest=True,
@@ -289,8 +291,15 @@ class Query:
         hours = window / dt.timedelta(hours=1)
         return {r["backend"]: min(1.0, r["whole"] / (r["nodes"] * hours)) for r in found}
 
-    def _access(self) -> str:
-        """Accesses up to as-of: whole days from access_daily, the last one from its events."""
+    def _access(self, landing_days: str = "") -> str:
+        """Accesses up to as-of: whole days from access_daily, the last one from its events.
+
+        Of these landing days, texts as SQL lists them; of all where there are none.
+        """
+        folded, landed = (
+            f" and {day} in ({landing_days})" if landing_days else ""
+            for day in ("landing_day", "substr(hour, 1, 10)")
+        )
         day = self._as_of.date().isoformat()
         sums = [f"case when op = 'read' then {c} else 0 end as {n}" for n, c in (
             ("read_count", '"count"'), ("bytes_read", "bytes_read"))]  # fmt: skip
@@ -298,33 +307,43 @@ class Query:
             ("write_count", '"count"'), ("bytes_written", "bytes_written"))]  # fmt: skip
         key = 'backend, path, file_id, "user", day'
         return (
-            f"select {key}, read_count, bytes_read, write_count, bytes_written, last_access_at "
-            f"from access_daily where last_access_at is not null and day < date '{day}' "
-            f"union all select {key}, {', '.join(sums)}, ts as last_access_at from events "
-            f"where day = date '{day}' and ts <= {_at(self._as_of)} and error = '' "
-            "and op in ('read', 'write') and batch <= (select max(batch) from ledger)"
+            f"select {key}, read_count, bytes_read, write_count, bytes_written, first_write_at, "
+            "last_access_at from access_daily where last_access_at is not null "
+            f"and day < date '{day}'{folded} union all select {key}, {', '.join(sums)}, "
+            "case when op = 'write' then ts end, ts from events "
+            f"where day = date '{day}' and ts <= {at_sql(self._as_of)} and error = '' "
+            f"and op in ('read', 'write') and batch <= (select max(batch) from ledger){landed}"
         )
 
     def rows(self, sql: str, tables: tuple[str, ...], *, latest: bool = False) -> list[Row]:
-        builder = QueryBuilder()
-        for name in tables:
-            handle = self._open(name, None if latest else self._versions.get(name))
-            if handle is None:
-                raise NoTableError(name)
-            builder = builder.register(name, handle)
-        try:
-            found = builder.execute(sql).read_all()
-        except Exception as error:
-            if NO_COLUMN in str(error):
-                raise NoTableError(first_line(error)) from error
-            raise LakeError(f"{self._root}: cannot be asked: {first_line(error)}.") from error
+        """The rows of a query; columns ending in `_us` are instants, as texts without it."""
+        found = self._run(self._session(tables, latest=latest), sql)
         names = [name.removesuffix("_us") for name in found.column_names]
         columns = [
-            [_instant(value) for value in values] if name.endswith("_us") else values
+            [instant_text(value) for value in values] if name.endswith("_us") else values
             for name in found.column_names
             for values in (found.column(name).to_pylist(),)
         ]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def _session(self, tables: tuple[str, ...], *, latest: bool) -> QueryBuilder:
+        """A session with these tables in it. Raises NoTableError."""
+        session = QueryBuilder()
+        for name in tables:
+            handle = self._open(name, None if latest else self._versions.get(name))
+            if handle is None:
+                raise NoTableError(name)
+            session.register(name, handle)
+        return session
+
+    def _run(self, session: QueryBuilder, sql: str) -> Any:
+        """The Arrow table of a query. Raises NoTableError for a column that is not there yet."""
+        try:
+            return session.execute(sql).read_all()
+        except Exception as error:
+            if NO_COLUMN in str(error):
+                raise NoTableError(first_line(error)) from error
+            raise LakeError(f"{self._root}: cannot be asked: {first_line(error)}.") from error
 
     def _open(self, name: str, version: int | None) -> DeltaTable | None:
         place = f"{self._root}/{name}"
@@ -340,20 +359,6 @@ class Query:
             ) from error
 
 
-def _us(expression: str, name: str = "") -> str:
-    """An instant as microseconds; the suffix of its name is taken away with the conversion."""
-    return f"cast({expression} as bigint) as {name or expression}_us"
-
-
-def _instant(us: int | None) -> str | None:
-    """As the published documents have it: RFC 3339 with Z, digits in threes, none for zero."""
-    if us is None:
-        return None
-    at = EPOCH + dt.timedelta(microseconds=us)
-    digits = at.microsecond and ("milliseconds" if at.microsecond % 1000 == 0 else "microseconds")
-    return at.isoformat(timespec=digits or "seconds").removesuffix("+00:00") + "Z"
-
-
 def _midnight(day: dt.date) -> dt.datetime:
     """The end of a UTC day."""
     start = dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC)
@@ -363,37 +368,12 @@ def _midnight(day: dt.date) -> dt.datetime:
         return start
 
 
-def _below(prefix: str) -> str:
-    """Whether `path` is `prefix` or lies below it; the empty prefix holds everything."""
-    if not prefix:
-        return "true"
-    return f"(path = {quoted(prefix)} or starts_with(path, {quoted(prefix + '/')}))"
-
-
-def _segments(path: str, depth: int) -> str:
-    """The first `depth` segments of a path."""
-    return f"array_to_string(array_slice(string_to_array({path}, '/'), 1, {depth}), '/')"
-
-
-def _at(at: dt.datetime) -> str:
-    us = (at - EPOCH) // dt.timedelta(microseconds=1)
-    return f"arrow_cast({us}, 'Timestamp(Microsecond, Some(\"UTC\"))')"
-
-
-def _only(column: str, value: str) -> str:
-    return "" if value in ("", "all") else f" and {column} = {quoted(value)}"
-
-
 def _behind(key: Key | None) -> str:
     if key is None:
         return ""
     size, backend, path = key.size_bytes, quoted(key.backend), quoted(key.path)
     tied = f"backend > {backend} or (backend = {backend} and path > {path})"
     return f" and (size_bytes < {size} or (size_bytes = {size} and ({tied})))"
-
-
-def _limit(limit: int) -> str:
-    return f" limit {limit}" if limit else ""
 
 
 def _late(row: Row) -> int:

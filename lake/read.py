@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -44,8 +44,9 @@ class Reader:
         told = self._generation.as_of
         self._elsewhen = as_of is not None and format_instant(as_of) != told
         self.as_of: dt.datetime | None = as_of or (parse_instant(told) if told else None)
-        self._computed: dict[str, list[Row]] | None = None
+        self._computed: dict[str, list[Row]] = {}
         self._engine: Any = None
+        self._sql: Any = None
 
     @property
     def has_results(self) -> bool:
@@ -101,9 +102,11 @@ class Reader:
 
     def _top(self, days: int) -> list[Row] | None:
         """The STALE_LIMIT largest files of a window with `coverage`; None where not published."""
-        if days == STALE_DAYS and (self._elsewhen or "stale" in self._generation.documents):
+        if self._elsewhen:
+            return None
+        if days == STALE_DAYS and "stale" in self._generation.documents:
             return self._kept("usual", make=self._usual)
-        return None if self._elsewhen else windows.top(self._generation, days)
+        return windows.top(self._generation, days)
 
     def stale_frame(
         self, days: int = STALE_DAYS, min_size: int = 0, backend: str = "",
@@ -202,10 +205,7 @@ class Reader:
 
     def aliases(self) -> list[Row]:
         """Names that count as another one of the same person: name, canonical, since_at."""
-        if self._elsewhen:
-            found: list[Row] = self._ask().aliases()
-            return found
-        return self._generation.rows("alias")
+        return self._document("alias")
 
     def person(self, user: str) -> str:
         """The name that counts for a user."""
@@ -265,11 +265,20 @@ class Reader:
             raise UnknownNameError(kind, name, known)
 
     def _document(self, name: str) -> list[Row]:
-        if self._elsewhen:
-            computed: dict[str, list[Row]] = self._computed or self._ask().documents()
-            self._computed = computed
-            return computed.get(name, [])
-        return self._generation.rows(name)
+        if not self._elsewhen:
+            return self._generation.rows(name)
+        if name not in self._computed:
+            self._computed |= self._documents(name)
+        return self._computed[name]
+
+    def _documents(self, name: str) -> dict[str, list[Row]]:
+        """A document of another as-of; with all others where they come at once."""
+        if not metrics_loaded():
+            from lake.query import NoTableError
+
+            with suppress(NoTableError):
+                return {name: self._past().document(name)}
+        return {name: []} | self._ask().documents()
 
     def _asked(self, question: str, *args: Any) -> list[Row]:
         """The answer of the engine, from memory where this generation was asked the same."""
@@ -283,21 +292,42 @@ class Reader:
     def _made(self, question: str, args: tuple[Any, ...]) -> list[Row]:
         """Straight from the tables: rules, the ledger and the audit log change between generations.
 
-        As SQL; by the metrics' own code for another as-of or a missing table.
-
-        Where that code is loaded already, as in a server, it finds the top of the index faster,
-        and what changed.
+        As SQL, where that can; by the metrics' own code else.
         """
-        loaded = question in ("stale", "diff") and self._loaded()
-        if self._indexed() and self.as_of and not loaded:
-            from lake.query import NoTableError, Query
+        for query in self._queries(question):
+            from lake.query import NoTableError
 
-            query = Query(self._config.lake.root, self._generation, self.as_of)
             with suppress(NoTableError):
                 found: list[Row] = getattr(query, question)(*args)
                 return found
         answer: list[Row] = getattr(self._ask(), question)(*args)
         return answer
+
+    def _queries(self, question: str) -> Iterator[Any]:
+        """What may answer as SQL.
+
+        Where the metrics' own code is loaded already, as in a server, that finds the top of the
+        index faster, what changed, and what was so at another as-of.
+        """
+        if self.as_of is None:
+            return
+        if self._elsewhen:
+            if not metrics_loaded():
+                yield self._past()
+        elif self._indexed() and not (question in ("stale", "diff") and self._loaded()):
+            from lake.query import Query
+
+            yield Query(self._config.lake.root, self._generation, self.as_of)
+            if question == "diff":  # the index does not tell whose a file was that is gone
+                yield self._past()
+
+    def _past(self) -> Any:
+        from lake.past import Past
+
+        if self._sql is None:
+            versions = {} if self._elsewhen else self._generation.versions
+            self._sql = Past(self._config, self.as_of or clock.now(), versions)
+        return self._sql
 
     def _indexed(self) -> bool:
         """Whether the tables of the published generation answer."""
@@ -305,7 +335,7 @@ class Reader:
 
     def _loaded(self) -> bool:
         """Whether they do, and the metrics' own code is loaded already."""
-        return self._indexed() and self.as_of is not None and "polars" in sys.modules
+        return self._indexed() and self.as_of is not None and metrics_loaded()
 
     def _ask(self) -> Any:
         from lake.ask import Ask
@@ -314,6 +344,11 @@ class Reader:
             versions = {} if self._elsewhen else self._generation.versions
             self._engine = Ask(self._config, self.as_of or clock.now(), versions)
         return self._engine
+
+
+def metrics_loaded() -> bool:
+    """Whether the metrics' own code is loaded: where it is not, that alone takes 0.2 s."""
+    return "polars" in sys.modules
 
 
 def carried(points: list[Row], by: str, last_day: dt.date, period_days: int) -> list[Row]:

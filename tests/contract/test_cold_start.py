@@ -30,7 +30,11 @@ PUBLISHED = ("usage", "usage --group-by team --attribution access", "stale", "st
              "growth", "growth --by team --period 0", "growth --forecast 5", "quota list",
              "backends", "team list")  # fmt: skip
 ASKED = ("stale --days 1095", "stale --limit 0", "user ann", "usage --group-by prefix --depth 2",
-         "ledger", "rule list", "audit-log")  # fmt: skip
+         "ledger", "rule list", "audit-log", "diff 2026-01-01 2026-12-31",
+         *(f"{asked} --as-of 2026-06-01" for asked in (
+             "usage", "usage --group-by prefix --depth 2", "usage --attribution access",
+             "stale", "stale --days 7", "growth", "growth --by team", "quota list", "backends",
+             "user ann", "team list", "rule list", "diff 2026-01-01 2026-02-01")))  # fmt: skip
 
 
 @pytest.fixture(scope="module")

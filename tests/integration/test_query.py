@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from lake import published
+from lake import instant, published, read, schemas, unmade
 from lake.ask import Ask
+from lake.past import Past
 from lake.query import NoTableError, Query
 from pipelines import crawl, ingest
 from pipelines.refresh import refresh
@@ -99,6 +100,60 @@ def test_both_engines_answer_the_same_rows(asked, question):
     assert [list(row) for row in told] == [list(row) for row in getattr(ask, name)(*args)]
 
 
+AGO = (dt.timedelta(days=-3), dt.timedelta(0), dt.timedelta(hours=2, minutes=30),
+       dt.timedelta(days=1, seconds=1), dt.timedelta(days=40), dt.timedelta(days=900))  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=AGO, ids=str)
+def then(asked, request):
+    """Both engines at another as-of, in a lake that was not made for it."""
+    home, _, _ = asked
+    at = NOW - request.param
+    return Past(home.config, at, {}), Ask(home.config, at, {})
+
+
+def test_both_engines_publish_the_same_of_another_as_of(then):
+    """Every document: same rows, same order, same keys."""
+    past, ask = then
+    for name, rows in ask.documents().items():
+        told = past.document(name)
+        assert told == rows, name
+        assert [list(row) for row in told] == [list(row) for row in rows]
+
+
+@pytest.mark.parametrize("question", QUESTIONS[::3], ids=str)
+def test_both_engines_answer_the_same_of_another_as_of(then, question):
+    """Same rows, same order, same keys."""
+    past, ask = then
+    name, *args = question
+    told, theirs = getattr(past, name)(*args), getattr(ask, name)(*args)
+    assert told == theirs
+    assert [list(row) for row in told] == [list(row) for row in theirs]
+
+
+def test_a_lake_too_large_for_memory_is_left_to_the_metrics(asked, monkeypatch):
+    """Theirs does not grow with the lake; the answer is the same."""
+    home, _, _ = asked
+    at = NOW - dt.timedelta(days=1)
+    monkeypatch.setattr(instant, "MOST_ROWS", 10)
+    with pytest.raises(NoTableError, match="60 rows"):
+        Past(home.config, at, {}).document("usage-user-owner")
+    monkeypatch.setattr(read, "metrics_loaded", lambda: False)
+    told = read.Reader(home.config, at).usage()
+    assert told == Ask(home.config, at, {}).documents()["usage-user-owner"]
+
+
+def test_tables_that_are_not_there_have_the_columns_they_will_have():
+    """In type too: what is made of none is made of some later."""
+    types = {"t": schemas.TEXT, "n": schemas.INT, "d": schemas.DAY, "i": schemas.AT,
+             "l": schemas.TEXTS}  # fmt: skip
+    known = {name: table.schema for name, table in schemas.TABLES.items()}
+    for table, columns in unmade.COLUMNS.items():
+        for column in columns.split():
+            name, kind = column.split(":")
+            assert known[table][name] == types[kind], (table, name)
+
+
 def test_the_questions_are_not_empty(asked):
     """What is compared above has rows, and coverage is a number where there is an agent."""
     _, query, _ = asked
@@ -175,16 +230,35 @@ def test_changes_are_these(changed):
     }  # fmt: skip
 
 
-def test_changes_by_team_where_nothing_went_and_the_metrics_where_something_did(changed):
-    """The index knows the teams of files that are there only."""
+def test_changes_by_team_where_nothing_went_and_where_something_did(changed):
+    """The index knows the teams of files that are there only: of the rest, the changes."""
     home, query, ask = changed
     days = [(NOW - dt.timedelta(days=ago)).date() for ago in (3, 1, 0)]
     alive = query.diff(days[1], NOW.date() + dt.timedelta(days=1), "team", 1)
     assert alive == ask.diff(days[1], NOW.date() + dt.timedelta(days=1), "team", 1)
     with pytest.raises(NoTableError):
         query.diff(days[0], days[2], "team", 1)
+    past = Past(home.config, NOW, published.current(home.config.lake.root).versions)
+    assert past.diff(days[0], days[2], "team", 1) == ask.diff(days[0], days[2], "team", 1)
     said = home.run("diff", days[0], days[2], "--format", "json")
     assert (said.code, json.loads(said.out)) == (0, ask.diff(days[0], days[2], "team", 1))
+
+
+@pytest.mark.parametrize("hours", [0, 1, 30, 60, 100])
+def test_both_engines_tell_what_was_there_then(changed, hours):
+    """Files that came, went, grew and came back: every document, and what changed up to it."""
+    home, _, _ = changed
+    at = NOW - dt.timedelta(hours=hours)
+    past, ask = Past(home.config, at, {}), Ask(home.config, at, {})
+    for name, rows in ask.documents().items():
+        assert past.document(name) == rows, name
+    days = (NOW - dt.timedelta(days=9)).date(), NOW.date()
+    for by in ("team", "prefix", "backend"):
+        assert past.diff(*days, by, 1) == ask.diff(*days, by, 1)
+    assert past.rules() == ask.rules()
+    for prefix in ("", "p1", "p2/q0"):
+        told = past.rule_preview("data", prefix, "vision", KEPT)
+        assert told == ask.rule_preview("data", prefix, "vision")
 
 
 @pytest.mark.parametrize("team", ["vision", "new", "it's"])
