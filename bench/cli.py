@@ -37,6 +37,13 @@ ASKED = {
     "cli-ask-user": ("user", "user7", "--limit", "1000"),
     "cli-ask-prefix": ("usage", "--group-by", "prefix", "--depth", "2"),
 }
+PAST = {
+    "cli-past-usage": ("usage", "--group-by", "team"),
+    "cli-past-stale": ("stale", "--days", "30"),
+    "cli-past-growth": ("growth", "--by", "team"),
+    "cli-past-quota": ("quota", "list"),
+}
+"""Asked of an as-of between two listings."""
 
 # What a user would write instead: the same rows in the same order, as CSV.
 _PEER = """
@@ -80,13 +87,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-cli-") as folder:
         os.environ["PYTHONPYCACHEPREFIX"] = str(Path(folder) / "pyc")
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        config, as_of = lake(Path(folder))
+        config, before, now = lake(Path(folder))
         os.environ["WARPDRIVE_CONFIG"] = str(config)
         cases = {name: [WARPDRIVE, *args, "--format", "csv"]
                  for name, args in (PUBLISHED | ASKED).items()}  # fmt: skip
+        cases |= {name: [WARPDRIVE, *args, "--as-of", before, "--format", "csv"]
+                  for name, args in PAST.items()}  # fmt: skip
         cases |= {f"{name}-table": [WARPDRIVE, *args] for name, args in PUBLISHED.items()}
         for name, sql in PEERS.items():
-            code = _PEER.replace("SQL", sql.replace("AS_OF", as_of))
+            code = _PEER.replace("SQL", sql.replace("AS_OF", now))
             cases[f"{name}-peer"] = [sys.executable, "-c", code, str(config.parent / "lake")]
         cases["pass"] = [sys.executable, "-c", "pass"]
         found = rounds(cases)
@@ -126,6 +135,11 @@ def rows(cpu: dict[str, list[float]]) -> list[Row]:
         for name, args in ASKED.items()
     ]  # fmt: skip
     made += [
+        row(name, f"warpdrive {' '.join(args)} --as-of T --format csv, cold", "s CPU", cpu[name],
+            goal=0.3, op="<=")
+        for name, args in PAST.items()
+    ]  # fmt: skip
+    made += [
         row(f"{name}-duckdb", "the same answer by a DuckDB script", "s CPU", cpu[name],
             peer=cpu[f"{name}-peer"], peer_name="DuckDB script", goal=0.4, op="<=",
             limit=f"importing deltalake and opening the table are {share(cpu, name):.0%} of it")
@@ -147,8 +161,8 @@ def without_coverage(text: str) -> list[str]:
     return [line.rpartition(",")[0] if cut else line for line in (header, *lines)]
 
 
-def lake(folder: Path) -> tuple[Path, str]:
-    """A lake of FILES files and EVENTS events; the config file and its as-of."""
+def lake(folder: Path) -> tuple[Path, str, str]:
+    """A lake of FILES files and EVENTS events, crawled twice: the config file, both as-ofs."""
     chance = random.Random(7)
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     root = folder / "data"
@@ -177,8 +191,18 @@ def lake(folder: Path) -> tuple[Path, str]:
     for args in (["team", "add", "user7", "vision"], ["quota", "set", "--team", "vision",
                  "--hard", "1TB"], ["ingest", str(log)], ["crawl"], ["refresh"]):  # fmt: skip
         subprocess.run([*command, *args], check=True, stdout=subprocess.DEVNULL)
-    current = json.loads((folder / "lake" / "published" / "CURRENT").read_text())
-    return config, current["as_of"]
+    before = as_of(folder)
+    for path in paths[::100]:
+        (root / path).unlink()
+    for args in (["crawl"], ["refresh"]):
+        subprocess.run([*command, *args], check=True, stdout=subprocess.DEVNULL)
+    return config, before, as_of(folder)
+
+
+def as_of(folder: Path) -> str:
+    """That of the last refresh."""
+    told: str = json.loads((folder / "lake" / "published" / "CURRENT").read_text())["as_of"]
+    return told
 
 
 if __name__ == "__main__":
