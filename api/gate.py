@@ -63,8 +63,10 @@ class Gate:
             status = status or 499
         finally:
             held.release()
+        caller = scope.get("warpdrive.caller")
+        tenant = caller.tenant if caller and caller.tenant in self._state.sites else ""
         self._state.metrics.answered(
-            scope.get("warpdrive.route", "none"), scope["method"], status,
+            tenant, scope.get("warpdrive.route", "none"), scope["method"], status,
             time.perf_counter() - started,
         )  # fmt: skip
 

@@ -14,12 +14,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "warpdrive_api_requests_total", "Requests answered.", ["route", "method", "status"],
-            registry=self.registry,
+            "warpdrive_api_requests_total", "Requests answered.",
+            ["tenant", "route", "method", "status"], registry=self.registry,
         )  # fmt: skip
         self._seconds = Histogram(
-            "warpdrive_api_request_duration_seconds", "From request to answer.", ["route"],
-            buckets=_SECONDS, registry=self.registry,
+            "warpdrive_api_request_duration_seconds", "From request to answer.",
+            ["tenant", "route"], buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
         self._events = Counter(
             "warpdrive_api_ingested_events_total", "Events landed by HTTP.", ["tenant"],
@@ -30,10 +30,10 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
 
-    def answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request under its route's pattern."""
-        self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+    def answered(self, tenant: str, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request under its route's pattern and the tenant who asked."""
+        self._requests.labels(tenant, route, method, str(status)).inc()
+        self._seconds.labels(tenant, route).observe(seconds)
 
     def landed(self, tenant: str, events: int, quarantined: int) -> None:
         """Count a batch."""

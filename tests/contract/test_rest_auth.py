@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import time
 
 import jwt
@@ -409,8 +410,19 @@ def test_a_tenant_learns_nothing_of_another_by_any_route(tenants):
     assert api.ask("DELETE", "quota?team=bioteam", None, other).status == 200
     assert asked() == before
     assert before[f"/api/v1/runs/{run}"][0] == 404
-    metrics = api.get("/metrics", chem).body.decode()
+    mine = requests_told(api, chem)
+    for text in ("usage", "quota", "nope"):
+        api.get(text, other)
+    assert api.post("ingest", [EVENT], other).status == 200
+    assert requests_told(api, chem) == mine + 1  # the first time it asked for them itself
+
+
+def requests_told(api, headers):
+    """How many requests a tenant's metrics tell of; no metric names the other one."""
+    metrics = api.get("/metrics", headers).body.decode()
     assert "bio" not in metrics
+    found = re.findall(r"^warpdrive_api_requests_total\{.*\} (\S+)$", metrics, re.MULTILINE)
+    return sum(map(float, found))
 
 
 def test_tenants_need_tokens_and_lakes_of_their_own(tmp_path, secret, new_home):
