@@ -63,12 +63,14 @@ class Gate:
             status = status or 499
         finally:
             held.release()
+        self._count(scope, status, time.perf_counter() - started)
+
+    def _count(self, scope: Any, status: int, seconds: float) -> None:
+        """Every tenant sees the counts of its own requests only."""
         caller = scope.get("warpdrive.caller")
         tenant = caller.tenant if caller and caller.tenant in self._state.sites else ""
-        self._state.metrics.answered(
-            tenant, scope.get("warpdrive.route", "none"), scope["method"], status,
-            time.perf_counter() - started,
-        )  # fmt: skip
+        route = scope.get("warpdrive.route", "none")
+        self._state.metrics.answered(tenant, route, scope["method"], status, seconds)
 
     async def _checked(self, scope: Any) -> Caller | None:
         headers: dict[bytes, str] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, backend_option, common, emit, formatted
+from commands.options import MAX_DEPTH, Asked, Whole, backend_option, common, emit, formatted
 from storage.errors import UsageError, WarpdriveError
 from storage.paths import split_place
 from storage.units import parse_day
@@ -67,7 +67,7 @@ def rule_remove(place: str, **o: Any) -> None:
 
 @click.command()
 @click.option("--node", default="", metavar="NAME", help="Only this node.")
-@click.option("--hours", default=24, show_default=True, type=click.IntRange(1, 876_000),
+@click.option("--hours", default=24, show_default=True, type=Whole(1, 876_000),
               help="So many landing hours back.")  # fmt: skip
 @formatted
 @common
@@ -84,7 +84,7 @@ def ledger(node: str, hours: int, fmt: str, **o: Any) -> None:
 @click.argument("day2")
 @click.option("--by", default="team", show_default=True, metavar="KIND",
               help="team, prefix or backend.")  # fmt: skip
-@click.option("--depth", default=1, show_default=True, type=click.IntRange(1),
+@click.option("--depth", default=1, show_default=True, type=Whole(1, MAX_DEPTH),
               help="Path segments of a prefix.")  # fmt: skip
 @formatted
 @common
@@ -98,7 +98,7 @@ def diff(day1: str, day2: str, by: str, depth: int, fmt: str, **o: Any) -> None:
 
 
 @click.command("audit-log")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(0),
+@click.option("--limit", default=100, show_default=True, type=Whole(0),
               help="At most so many rows; 0 = all.")  # fmt: skip
 @formatted
 @common
@@ -112,9 +112,9 @@ def audit_log(limit: int, fmt: str, **o: Any) -> None:
 
 @click.command()
 @backend_option
-@click.option("--sample", default=1000, show_default=True, type=click.IntRange(1),
+@click.option("--sample", default=1000, show_default=True, type=Whole(1),
               help="So many rows of the index and live objects.")  # fmt: skip
-@click.option("--seed", default=0, type=click.IntRange(0),
+@click.option("--seed", default=0, type=Whole(0),
               help="Draw the sample of an audit with this seed again; 0: a new one.")  # fmt: skip
 @formatted
 @common

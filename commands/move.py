@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from commands.options import HERE, Asked, backend_names, common
+from commands.options import HERE, Asked, Whole, backend_names, common
 from commands.progress import ProgressLine
 from storage.errors import UsageError
 from storage.units import format_size
@@ -24,7 +24,7 @@ def _places(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
               help="Its new place; a file goes into what ends in / or is a folder.")  # fmt: skip
 @click.option("--delete", is_flag=True, help="Delete the original once all of it is verified.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done; change nothing.")
-@click.option("--workers", default=8, show_default=True, type=click.IntRange(1, 256),
+@click.option("--workers", default=8, show_default=True, type=Whole(1, 256),
               help="Files at a time.")  # fmt: skip
 @common
 def move(src: str, dst: str, delete: bool, dry_run: bool, workers: int, **o: Any) -> None:
@@ -36,7 +36,7 @@ def move(src: str, dst: str, delete: bool, dry_run: bool, workers: int, **o: Any
     """
     from storage import moving
 
-    config = Asked(o, local=HERE).config
+    config = Asked(o, local=HERE, as_of=False).config
     ends = [
         moving.place(config.backend(name), path)
         for name, path in (_split(src, "--src"), _split(dst, "--dst"))

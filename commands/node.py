@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from commands.options import HERE, Asked, common, refuse
+from commands.options import HERE, Asked, Whole, common, refuse
 from commands.progress import ProgressLine
 from storage.errors import UsageError, WarpdriveError
 from storage.units import format_size, parse_instant, parse_size
@@ -28,7 +28,7 @@ def mount(daemon: bool, foreground: bool, **o: Any) -> None:
 
     if daemon and foreground:
         raise UsageError("--daemon and --foreground exclude each other: give one of them.")
-    run_mount(Asked(o, local=HERE).config, daemon=daemon)
+    run_mount(Asked(o, local=HERE, as_of=False).config, daemon=daemon)
 
 
 @click.command()
@@ -40,7 +40,7 @@ def stats(**o: Any) -> None:
     """
     from warpdrive_agent.control import agent_stats
 
-    found = agent_stats(Asked(o, local=HERE).config)
+    found = agent_stats(Asked(o, local=HERE, as_of=False).config)
     click.echo(f"WarpDrive Cache Statistics\n{RULE}")
     click.echo("\n".join(_cache_lines(found)))
 
@@ -54,7 +54,7 @@ def status(**o: Any) -> None:
     """
     from warpdrive_agent.control import agent_status
 
-    config = Asked(o, local=HERE).config
+    config = Asked(o, local=HERE, as_of=False).config
     found = agent_status(config)
     telemetry = found["telemetry"]
     lines = ["WarpDrive Status", RULE]
@@ -113,7 +113,7 @@ def _lake_lines(config: Any) -> list[str]:
 @click.option("--prefix", default="", metavar="PATH", help="Only below this folder.")
 @click.option("--recursive", default=True, show_default=True, type=bool, help="With subfolders.")
 @click.option("--max-size", default="0", show_default=True, help="At most so much; 0 = all.")
-@click.option("--workers", default=32, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--workers", default=32, show_default=True, type=Whole(1, 1024))
 @common
 def warm(backend: str, prefix: str, recursive: bool, max_size: str, workers: int, **o: Any) -> None:
     """Fill the cache ahead of use; a rerun goes on where it ended.
@@ -125,7 +125,7 @@ def warm(backend: str, prefix: str, recursive: bool, max_size: str, workers: int
 
     limit = parse_size(max_size, "--max-size")
     order = WarmOrder(backend, prefix.strip("/"), recursive, limit, workers)
-    steps = warm_cache(Asked(o, local=HERE).config, order)
+    steps = warm_cache(Asked(o, local=HERE, as_of=False).config, order)
     for name, value in (
         ("Backend", backend), ("Prefix", order.prefix or "/"),
         ("Recursive", str(recursive).lower()),

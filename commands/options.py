@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import click
 
 from storage.errors import UsageError, WarpdriveError
-from storage.units import parse_instant
+from storage.units import MAX_DIGITS, parse_instant
 
 F = TypeVar("F", bound=Callable[..., Any])
 # Reports whose numbers come from an index: below their tables stands how well it was audited.
 AUDITED = ("usage", "stale", "growth", "backends", "diff", "quota")
+MAX_WHOLE = 2**53
+MAX_DEPTH = 64
 FIRST_YEAR, LAST_YEAR = 1971, 2199
 HERE = "this command is about this machine"
 COMMON = ("config", "as_of", "tenant", "server")
@@ -32,6 +34,30 @@ def common(command: F) -> F:
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+class Whole(click.IntRange):
+    """A whole number within bounds, in the digits and words of the REST API."""
+
+    def __init__(self, low: int, high: int = MAX_WHOLE) -> None:
+        super().__init__(low, high)
+        upper = f" to {high}" if high < MAX_WHOLE else " or more"
+        self._allowed = f"a whole number of {low}{upper}"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """The number. Raises click.BadParameter naming what is allowed."""
+        text = str(value)
+        digits = text.removeprefix("-")
+        assert self.min is not None
+        assert self.max is not None
+        if not (digits.isascii() and digits.isdigit() and len(digits) < MAX_DIGITS) or not (
+            self.min <= int(text) <= self.max
+        ):
+            self.fail(f"'{text}' is not {self._allowed}", param, ctx)
+        return int(text)
+
+    def _describe_range(self) -> str:
+        return super()._describe_range() if self.max != MAX_WHOLE else f"x>={self.min}"
 
 
 def formatted(command: F) -> F:
@@ -81,12 +107,18 @@ def one_of(*names: str) -> Callable[..., list[str]]:
 class Asked:
     """What the common options say, wherever they stood."""
 
-    def __init__(self, options: dict[str, Any], *, local: str = "") -> None:
-        """`local`: why the command has nothing to ask a server; `--server` is refused then."""
+    def __init__(self, options: dict[str, Any], *, local: str = "", as_of: bool = True) -> None:
+        """`local`: why the command has nothing to ask a server; `--server` is refused then.
+
+        `as_of`: whether the command has anything to do with another instant.
+        """
         if local:
             refuse(options, ("server",), local)
-        outer = click.get_current_context().find_root().params
-        given = {name: options.pop(name) or outer.get(name) for name in COMMON}
+        if not as_of:
+            refuse(options, ("as_of",), "this command is about now")
+        given = {name: _given(options, name) for name in COMMON}
+        for name in COMMON:
+            options.pop(name)
         self._config, self._tenant, self._url = given["config"], given["tenant"], given["server"]
         if self._url and self._tenant:
             raise UsageError(
@@ -149,11 +181,28 @@ class Asked:
 
 def refuse(options: dict[str, Any], names: Iterable[str], why: str) -> None:
     """Raise UsageError where one of the common options is given: nothing is silently ignored."""
-    outer = click.get_current_context().find_root().params
     for name in names:
-        if given := options.get(name) or outer.get(name):
-            option = f"--{name.replace('_', '-')}"
+        if given := _given(options, name):
+            option = _option(name)
             raise UsageError(f"{option} '{given}': {why}: leave {option} away.")
+
+
+def _given(options: dict[str, Any], name: str) -> str | None:
+    """A common option, after the command or before it. Raises UsageError where it is empty.
+
+    What an unset variable left of `--server "$URL"` must not mean the lake of this machine.
+    """
+    found: str | None = options.get(name)
+    if found is None:
+        found = click.get_current_context().find_root().params.get(name)
+    if found == "":
+        option = _option(name)
+        raise UsageError(f"{option} '': it is empty: give it a value or leave {option} away.")
+    return found
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _as_of(text: str) -> dt.datetime:

@@ -6,7 +6,17 @@ from typing import Any
 
 import click
 
-from commands.options import Asked, backend_option, common, emit, formatted, note, one_of
+from commands.options import (
+    MAX_DEPTH,
+    Asked,
+    Whole,
+    backend_option,
+    common,
+    emit,
+    formatted,
+    note,
+    one_of,
+)
 from storage.errors import UsageError
 from storage.units import MAX_DAYS, parse_days, parse_size
 
@@ -20,7 +30,7 @@ GROUPS = ("user", "team", "backend", "prefix")
 @click.option("--attribution", default="owner", show_default=True, metavar="KIND",
               help="owner: stored by owner. access: what the group ever touched.",
               shell_complete=one_of("owner", "access"))  # fmt: skip
-@click.option("--depth", default=1, show_default=True, type=click.IntRange(1),
+@click.option("--depth", default=1, show_default=True, type=Whole(1, MAX_DEPTH),
               help="Path segments of a prefix.")  # fmt: skip
 @formatted
 @common
@@ -34,11 +44,11 @@ def usage(group_by: str, backend: str, attribution: str, depth: int, fmt: str, *
 
 
 @click.command()
-@click.option("--days", default=90, show_default=True, type=click.IntRange(0, MAX_DAYS),
+@click.option("--days", default=90, show_default=True, type=Whole(0, MAX_DAYS),
               help="Not touched for so many days.")  # fmt: skip
 @click.option("--min-size", default="0", show_default=True, help="At least this size, e.g. 1GB.")
 @backend_option
-@click.option("--limit", default=1000, show_default=True, type=click.IntRange(0),
+@click.option("--limit", default=1000, show_default=True, type=Whole(0),
               help="At most so many rows; 0 = no limit.")  # fmt: skip
 @formatted
 @common
@@ -82,7 +92,7 @@ def growth(backend: str, period: str, by: str, forecast: str, fmt: str, **o: Any
 @click.command()
 @click.argument("user_id", metavar="ID")
 @backend_option
-@click.option("--limit", default=0, type=click.IntRange(0), help="At most so many rows; 0 = all.")
+@click.option("--limit", default=0, type=Whole(0), help="At most so many rows; 0 = all.")
 @formatted
 @common
 def user(user_id: str, backend: str, limit: int, fmt: str, **o: Any) -> None:

@@ -27,7 +27,7 @@ def serve(addr: str, allow_unauthenticated: bool, **o: Any) -> None:
     from api.server import listen, run
     from api.tenants import tenant_configs
 
-    config = Asked(o, local=HERE).config
+    config = Asked(o, local=HERE, as_of=False).config
     configs = tenant_configs(config)
     host, port = chosen_address(config, addr, note)
     if not allow_unauthenticated:

@@ -42,7 +42,7 @@ def token_create(
     lifetime = parse_duration(expires, "--expires")
     if lifetime.total_seconds() < 1:
         raise UsageError(f"--expires '{expires}' is no time at all: write 90d.")
-    config = Asked(o, local=HERE).config
+    config = Asked(o, local=HERE, as_of=False).config
     jwt = config.server.jwt
     if jwt is None:
         raise UsageError(

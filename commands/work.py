@@ -6,7 +6,17 @@ from typing import Any
 
 import click
 
-from commands.options import COMMON, HERE, Asked, backend_option, common, emit, formatted, refuse
+from commands.options import (
+    COMMON,
+    HERE,
+    Asked,
+    Whole,
+    backend_option,
+    common,
+    emit,
+    formatted,
+    refuse,
+)
 from storage.errors import UsageError, WarpdriveError
 
 
@@ -93,7 +103,7 @@ def refresh(rebuild: bool, watch: bool, **o: Any) -> None:
 
 
 @click.command()
-@click.option("--port", default=8501, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--port", default=8501, show_default=True, type=Whole(1, 65535))
 @click.option("--address", default="127.0.0.1", show_default=True, metavar="ADDRESS",
               help="Where to listen; where other machines reach it, people sign in.")  # fmt: skip
 @common
@@ -104,7 +114,8 @@ def dashboard(port: int, address: str, **o: Any) -> None:
     """
     from dashboard.serve import serve
 
-    serve(Asked(o, local="the dashboard reads the lake itself").config, port, address)
+    asked = Asked(o, local="the dashboard reads the lake itself", as_of=False)
+    serve(asked.config, port, address)
 
 
 @click.command()
@@ -117,7 +128,7 @@ def doctor(**o: Any) -> None:
     from storage.doctor import examine
     from warpdrive_agent.capability import mount_problem
 
-    found = [*examine(Asked(o, local=HERE).config), ("mount", mount_problem() or "")]
+    found = [*examine(Asked(o, local=HERE, as_of=False).config), ("mount", mount_problem() or "")]
     for name, problem in found:
         click.echo(f"{'FAIL' if problem else 'PASS'} {name}{': ' if problem else ''}{problem}")
     if any(problem for _, problem in found):
