@@ -21,10 +21,13 @@ from lake.names import resolved
 from lake.published import Generation
 from lake.query import COUNTS, NoTableError, Query
 from lake.sql import at_sql, below, quoted
-from lake.unmade import unmade
+from lake.unmade import COLUMNS, unmade
 from storage.config import Config
 
 MOST_ROWS = 2_000_000
+VIEWS = ("belonging",)
+"""What is not worth a copy: the rest is made once."""
+NO_DAY = "''"
 LARGE = ("files", "file_changes", "file_state", "file_user")
 BASE = "base"
 """As `lake.metrics.state` has it: what is folded of landing days."""
@@ -70,15 +73,16 @@ class Instant(Query):
 
     def _add(self, name: str, *, latest: bool) -> None:
         if make := self._made.get(name):
-            self._run(self._one, f"create table {name} as {make()}")
+            kind = "view" if name in VIEWS else "table"
+            self._run(self._one, f"create {kind} {name} as {make()}")
             return
         handle = self._open(name, None if latest else self._versions.get(name))
         if handle is not None:
             self._one.register(name, handle)
             if name in LARGE:
                 self._check(name)
-        elif nothing := unmade(name):
-            self._run(self._one, f"create table {name} as {nothing}")
+        elif name in COLUMNS:
+            self._run(self._one, f"create table {name} as {unmade(name)}")
         else:
             raise NoTableError(name)
 
@@ -107,22 +111,20 @@ class Instant(Query):
         self._session(("files", "file_changes") if behind else ("files",))
         if not behind:
             return f"select {columns}, last_seen_at from files"
+        told = f"backend in ({behind}) and snapshot_at <= {self._at}"
         return (
             f"select {columns}, last_seen_at from files where backend not in ({behind}) "
-            f"union all select {columns}, snapshot_at from (select *, row_number() over "
-            "(partition by file_id order by listing desc) as nth from file_changes "
-            f"where backend in ({behind}) and snapshot_at <= {self._at}) "
-            "where nth = 1 and change <> 'removed'"
+            f"union all select {columns}, snapshot_at from ({_newest(told)}) "
+            "where change <> 'removed'"
         )
 
     def _gone(self) -> str:
         """The last row of files that are not there any more."""
         self._session(("living", "file_changes"))
+        told = f"snapshot_at <= {self._at} and change = 'removed'"
         return (
-            "select backend, path, file_id, owner from (select *, row_number() over "
-            "(partition by file_id order by listing desc) as nth from file_changes "
-            f"where snapshot_at <= {self._at} and change = 'removed') c where nth = 1 "
-            "and not exists (select 1 from living l where l.file_id = c.file_id)"
+            f"select backend, path, file_id, owner from ({_newest(told)}) c "
+            "where not exists (select 1 from living l where l.file_id = c.file_id)"
         )
 
     @cached_property
@@ -137,10 +139,12 @@ class Instant(Query):
         if BASE in late:
             folded = self.rows("select distinct landing_day from access_daily", ("access_daily",))
             late |= {row["landing_day"] for row in folded}
-        return listed(sorted(late)) or "''"
+        return listed(sorted(late)) or NO_DAY
 
     def _again(self) -> str:
         """Accesses up to the instant of the landing days that hold later ones."""
+        if self._late == NO_DAY:
+            return unmade("access_daily")
         self._session(("ledger", "access_daily", "events"))
         return f"select * from ({self._access(self._late)}) where \"user\" <> '' and backend <> ''"
 
@@ -160,14 +164,14 @@ class Instant(Query):
 
     def _touching(self) -> str:
         """file_id, user, day, bytes_read: as `lake.metrics.state.in_force` has them."""
-        self._session(("file_user", "again", "person"))
+        self._session(("file_user", "again"))
         opened = self.rows(
             f"select distinct landing_day as d from file_user where landing_day <> '{BASE}'",
             ("file_user",),
         )
         again = ", ".join((self._late, *(quoted(row["d"]) for row in opened)))
         return (
-            f'select file_id, {_counting("user")} as "user", day, bytes_read from ('
+            f'select file_id, {self._counting("user")} as "user", day, bytes_read from ('
             'select file_id, "user", day, bytes_read from file_user '
             f"where landing_day not in ({self._late}) "
             f"and not (landing_day = '{BASE}' and source_day in ({again})) "
@@ -176,11 +180,11 @@ class Instant(Query):
 
     def _acted(self) -> str:
         """What each user did in each first segment of paths of a backend."""
-        self._session(("activity", "again", "person"))
+        self._session(("activity", "again"))
         sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
         told = ", ".join((*COUNTS, "last_access_at"))
         return (
-            f'select backend, prefix, {_counting("user")} as "user", {sums}, '
+            f'select backend, prefix, {self._counting("user")} as "user", {sums}, '
             "max(last_access_at) as last_access_at from ("
             f'select backend, prefix, "user", {told} from activity '
             f"where landing_day not in ({self._late}) union all "
@@ -200,14 +204,14 @@ class Instant(Query):
 
     def _reading(self) -> str:
         """file_id, reader: `lake.metrics.ownership.dominant_reader`."""
-        self._session(("read", "file_reader", "person"))
+        self._session(("read", "file_reader"))
         return (
             "with most as (select file_id, max(read) as read from read group by file_id), "
             'm as (select r.file_id, min(r."user") as "user", max(r.read) as read from read r '
             "join most on r.file_id = most.file_id and r.read = most.read group by r.file_id), "
             "latest as (select file_id, max(since_at) as since_at from file_reader "
             f"where since_at <= {self._at} group by file_id), "
-            f"b as (select u.file_id, {_counting('reader')} as reader from file_reader u "
+            f"b as (select u.file_id, {self._counting('reader')} as reader from file_reader u "
             "join latest on u.file_id = latest.file_id and u.since_at = latest.since_at), "
             "k as (select b.file_id, min(b.reader) as reader, max(r.read) as read from b "
             'join read r on b.file_id = r.file_id and b.reader = r."user" group by b.file_id) '
@@ -217,13 +221,13 @@ class Instant(Query):
 
     def _owned(self, files: str) -> str:
         """The files of a table with telemetry, owner, owner_source and team."""
-        self._session((files, "seen", "reading", "person", "first_team"))
+        self._session((files, "seen", "reading", "first_team"))
         ignored = listed(self._config.ownership.ignore_owners)
         counts = f"u.owner is not null{f' and u.owner not in ({ignored})' if ignored else ''}"
         return (
             f"with k as (select u.*, s.telemetry, {self._by_rule()} as rule, "
-            f"case when {counts} then {_counting('owner')} end as storage, "
-            f"{_counting('writer', 's')} as writer, r.reader from {files} u "
+            f"case when {counts} then {self._counting('owner')} end as storage, "
+            f"{self._counting('writer', 's')} as writer, r.reader from {files} u "
             "left join seen s on u.file_id = s.file_id "
             "left join reading r on u.file_id = r.file_id), "
             f"o as (select *, coalesce(rule, storage, writer, reader, '{UNASSIGNED}') as belongs, "
@@ -269,6 +273,14 @@ class Instant(Query):
             "when modified = latest then 'modified' else 'first_seen' end as evidence, "
             "belongs as owner, owner_source, team, telemetry from d"
         )
+
+    def _counting(self, column: str, of: str = "u") -> str:
+        """The name that counts for the one in a column."""
+        told = f'{of}."{column}"'
+        if not self._people:
+            return told
+        self._session(("person",))
+        return f"coalesce((select max(p.canonical) from person p where p.name = {told}), {told})"
 
     def _person(self) -> str:
         return _pairs("name", "canonical", self._people.items())
@@ -317,10 +329,13 @@ def team_of(owner: str) -> str:
     )
 
 
-def _counting(column: str, of: str = "u") -> str:
-    """SQL: the name that counts for the one in a column."""
-    told = f'{of}."{column}"'
-    return f"coalesce((select max(p.canonical) from person p where p.name = {told}), {told})"
+def _newest(told: str) -> str:
+    """SQL: the last of these changes of each file."""
+    return (
+        "select c.* from file_changes c join (select file_id, max(listing) as listing "
+        f"from file_changes where {told} group by file_id) m "
+        f"on c.file_id = m.file_id and c.listing = m.listing where {told}"
+    )
 
 
 def _pairs(first: str, second: str, pairs: Any) -> str:
