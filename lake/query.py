@@ -1,7 +1,7 @@
 """Questions on the tables as SQL: deltalake's own engine, without importing polars.
 
-The rows are those of `lake.ask`, which computes them with the metrics' own code and answers for
-every other as-of; a test compares the two. Tables are read in the versions of one generation.
+The rows are those of `lake.ask`, which computes them with the metrics' own code; a test compares
+the two. Tables are read in the versions of one generation; `lake.past` asks them of another as-of.
 """
 
 # ruff: noqa: S608 - texts are quoted in one place, the rest are numbers and our own names

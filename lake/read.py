@@ -3,8 +3,9 @@
 Usage, growth, quota, teams, backends and the usual stale list come from published documents, with
 the standard library only: a cold start of 0.1 s, below 5 ms in a process that has read them
 before. Questions that no document answers (another stale window, a deeper prefix, one user, what
-changed) go to the engine (`lake.ask`), imported only then; in a server each is answered from
-memory from the second time on, until the next generation. The ledger and the audit log are read
+changed, another as-of) are SQL (`lake.query`, `lake.past`) or the metrics' own code (`lake.ask`),
+imported only then; in a server each is answered from memory from the second time on, until the next
+generation. The ledger and the audit log are read
 anew each time. Rows have the columns of the result tables; instants and days are texts. Callers
 leave them as they are: rows are shared.
 """
