@@ -31,6 +31,7 @@ def move(src: str, dst: str, delete: bool, dry_run: bool, workers: int, **o: Any
     """Copy a file or folder to another backend; run again, it goes on where it ended.
 
     Nothing is overwritten, and nothing is deleted before all of it was read back and compared.
+    Object stores have no folders: empty ones are not kept there.
 
     Example: warpdrive move --src scratch:run7 --dst archive:runs/run7 --delete
     """
@@ -46,7 +47,9 @@ def move(src: str, dst: str, delete: bool, dry_run: bool, workers: int, **o: Any
     if dry_run:
         plan, there = moving.planned(*ends, into=into)
         click.echo(f"Would copy {_size(plan)} to {there}")
-        if delete:
+        if plan.left:
+            click.echo(f"Would delete nothing: {plan.left}")
+        elif delete:
             click.echo(f"Would delete source {ends[0]}")
         return
     line = ProgressLine()

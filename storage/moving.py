@@ -47,12 +47,21 @@ class Item:
     stat: Stat
 
 
+@dataclass(frozen=True)
+class Folder:
+    """One folder on the way, empty ones too."""
+
+    source: str
+    target: str
+    stat: Stat
+
+
 @dataclass
 class Plan:
     """What a move does: its files, the folders they stand in (deepest first)."""
 
     items: list[Item] = field(default_factory=list)
-    folders: list[str] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     """Entries that are no regular files: symlinks, sockets, devices. They stay."""
 
@@ -60,6 +69,16 @@ class Plan:
     def size_bytes(self) -> int:
         """Bytes of all files."""
         return sum(item.stat.size_bytes for item in self.items)
+
+    @property
+    def left(self) -> str:
+        """What stays, as a sentence without its stop; empty where everything goes."""
+        if not self.skipped:
+            return ""
+        count = len(self.skipped)
+        return (
+            f"{count} entries are no regular files and stay where they are: {_named(self.skipped)}"
+        )
 
 
 @dataclass
@@ -104,12 +123,10 @@ def move(
         with closing(open_backend(dst.backend)) as back:
             dst, plan = prepared(source, back, (src, dst), into=into)
             overlap.refuse_alias(src, dst, source, target)
+            _make_folders(plan, dst, target)
             _each(plan, workers, lambda item: _copied(source, back, target, item), watch)
-        if plan.skipped:
-            raise BackendError(
-                f"{len(plan.skipped)} entries are no regular files and stay where they are: "
-                f"{_named(plan.skipped)}. The files were copied; nothing is deleted."
-            )
+        if plan.left:
+            raise BackendError(f"{plan.left}. The files were copied; nothing is deleted.")
         if delete:
             _delete(src, source, plan, workers)
     return plan, dst
@@ -140,7 +157,7 @@ def prepared(
     if not found.is_folder:
         raise UsageError(f"{src} is neither a file nor a folder: only those are moved.")
     plan = Plan()
-    _list(source, (src.path, dst.path), plan)
+    _list(source, Folder(src.path, dst.path, found), plan)
     hidden = getattr(source, "hidden", 0)
     if hidden:
         raise UsageError(
@@ -157,29 +174,41 @@ def _is_folder(back: Source, path: str) -> bool:
         return False
 
 
-def _list(source: Source, ends: tuple[str, str], plan: Plan) -> None:
+def _list(source: Source, top: Folder, plan: Plan) -> None:
     """Everything below a folder, before anything is written: what is copied is not found again."""
-    waiting = [ends]
+    waiting = [top]
     while waiting:
-        folder, into = waiting.pop()
+        folder = waiting.pop()
         plan.folders.append(folder)
         try:
-            entries = source.list(folder)
+            entries = source.list(folder.source)
         except OSError as error:
             raise BackendError(
-                f"{source.name}:{folder}: cannot be listed: {_why(error)}."
+                f"{source.name}:{folder.source}: cannot be listed: {_why(error)}."
             ) from None
         for entry in entries:
-            path, there = (f"{at}/{entry.name}".lstrip("/") for at in (folder, into))
+            path, there = (f"{at}/{entry.name}".lstrip("/")
+                           for at in (folder.source, folder.target))  # fmt: skip
             if entry.stat is None:
                 continue  # it vanished
             if entry.stat.is_folder:
-                waiting.append((path, there))
+                waiting.append(Folder(path, there, entry.stat))
             elif entry.stat.is_file:
                 plan.items.append(Item(path, there, entry.stat))
             else:
                 plan.skipped.append(path)
-    plan.folders.sort(key=lambda path: -path.count("/") if path else 1)
+    plan.folders.sort(key=lambda one: -one.source.count("/") if one.source else 1)
+
+
+def _make_folders(plan: Plan, dst: Place, target: Target) -> None:
+    """Every folder of the destination, before its files: closed where the original is closed."""
+    for folder in reversed(plan.folders):
+        try:
+            target.make_folder(folder.target, folder.stat)
+        except OSError as error:
+            raise BackendError(
+                f"{dst.backend.name}:{folder.target}: the folder cannot be made: {_why(error)}."
+            ) from None
 
 
 def _each(
@@ -281,8 +310,8 @@ def _delete(src: Place, source: Source, plan: Plan, workers: int) -> None:
 
         _each(plan, workers, once, lambda _: None)
         for folder in plan.folders:
-            if folder:
-                origin.remove_folder(folder)
+            if folder.source:
+                origin.remove_folder(folder.source)
 
 
 def _why(error: BaseException) -> str:

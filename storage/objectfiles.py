@@ -69,7 +69,7 @@ class ObjectSource:
             self._add(entries, meta["path"], self._file(meta), prefix)
         for folder in found["common_prefixes"]:
             self._add(entries, folder.rstrip("/"), self._folder(), prefix)
-        if path and not entries:
+        if path and not found["objects"] and not found["common_prefixes"]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return [entries[name] for name in sorted(entries)]
 
@@ -132,8 +132,8 @@ class ObjectSource:
 
     def _add(self, entries: dict[str, Entry], key: str, found: Stat, prefix: str | None) -> None:
         name = key.removeprefix(prefix or "")
-        if name == "" and found.is_file:
-            return  # the folder's own marker object
+        if found.is_file and (name == "" or f"{key}/" == prefix):
+            return  # the folder's own marker object, whose slash obstore leaves out
         if not holdable(name):
             self.hidden += 1
             return

@@ -38,6 +38,10 @@ class Target(Protocol):
         """Make a file of `parts`. Raises FileExistsError, OSError; nothing is left of it then."""
         ...
 
+    def make_folder(self, path: str, like: Stat) -> None:
+        """Make a folder unless it is there; nothing where there are none. Raises OSError."""
+        ...
+
     def remove(self, path: str) -> None:
         """Remove a file. Raises FileNotFoundError, OSError."""
         ...
@@ -85,6 +89,25 @@ class LocalTarget:
                 os.fsync(fd)
                 _link(fd, hidden, folder, name)
             os.fsync(folder)
+
+    def make_folder(self, path: str, like: Stat) -> None:
+        """With the permissions of the original, but that its owner may write into it."""
+        raw = _raw(path)
+        with self._folder(os.path.dirname(raw), make=True) as above:
+            name = os.path.basename(raw) or b"."
+            made = True
+            try:
+                os.mkdir(name, 0o700, dir_fd=above)
+            except FileExistsError:
+                made = False
+            fd = os.open(name, _FOLDER, dir_fd=above)
+            try:
+                if made:
+                    if os.geteuid() == 0:
+                        os.fchown(fd, like.uid, like.gid)
+                    os.fchmod(fd, modes.S_IMODE(like.mode) & 0o3777 | 0o700)
+            finally:
+                os.close(fd)
 
     def remove(self, path: str) -> None:
         """Remove a file; its name is gone for good when this returns."""
@@ -169,7 +192,7 @@ class ObjectTarget:
 
     def write(self, path: str, parts: Parts, like: Stat) -> None:
         """One conditional put; in several parts, where create-if-absent is a look before."""
-        key = _raw(path).decode()
+        key = _key(path)
         try:
             if like.size_bytes <= SINGLE_PUT_BYTES:
                 obstore.put(self.store, key, b"".join(parts), mode="create")
@@ -181,6 +204,11 @@ class ObjectTarget:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
         except BaseError as error:
             raise OSError(errno.EIO, first_line(error), path) from None
+        except ValueError:
+            raise _no_key(path) from None
+
+    def make_folder(self, path: str, like: Stat) -> None:
+        """There are no folders."""
 
     def _is_free(self, key: str) -> bool:
         try:
@@ -191,10 +219,13 @@ class ObjectTarget:
 
     def remove(self, path: str) -> None:
         """Delete an object."""
+        key = _key(path)
         try:
-            obstore.delete(self.store, _raw(path).decode())
+            obstore.delete(self.store, key)
         except BaseError as error:
             raise OSError(errno.EIO, first_line(error), path) from None
+        except ValueError:
+            raise _no_key(path) from None
 
     def remove_folder(self, path: str) -> None:
         """There are no folders."""
@@ -227,6 +258,12 @@ class FsspecTarget:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
             self._system.mv(unfinished, place)
 
+    def make_folder(self, path: str, like: Stat) -> None:
+        """Make it; permissions are the plug-in's own."""
+        del like
+        with self._turn, _plug_in(path):
+            self._system.makedirs(self._place(path), exist_ok=True)
+
     def remove(self, path: str) -> None:
         """Remove a file."""
         with self._turn, _plug_in(path):
@@ -246,7 +283,7 @@ class FsspecTarget:
             self._system.close()
 
     def _place(self, path: str) -> str:
-        return f"{self._root}/{_raw(path).decode()}"
+        return f"{self._root}/{_key(path)}"
 
 
 @contextlib.contextmanager
@@ -260,6 +297,18 @@ def _plug_in(path: str) -> Iterator[None]:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), path) from None
     except Exception as error:
         raise OSError(errno.EIO, f"{type(error).__name__}: {first_line(error)}", path) from error
+
+
+def _key(path: str) -> str:
+    """The path as text. Raises OSError where it is none: stores and plug-ins take UTF-8 only."""
+    try:
+        return _raw(path).decode()
+    except UnicodeDecodeError:
+        raise _no_key(path) from None
+
+
+def _no_key(path: str) -> OSError:
+    return OSError(errno.EINVAL, "its name cannot be written there: rename it", path)
 
 
 def _raw(path: str) -> bytes:
