@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from commands.options import common
-from storage.errors import UsageError, WarpdriveError, nearest
+from storage.errors import UsageError, nearest, of_the_world
 
 MODULES = {
     "commands.reports": ("usage", "stale", "growth", "user", "backends"),
@@ -73,9 +73,7 @@ def main() -> None:
     """Entry point, and the only error boundary: one line to stderr, a documented exit code."""
     os.umask(0o027)  # nothing of the lake, spool or cache is readable for the world
     try:
-        raise SystemExit(app(_arguments(), prog_name="warpdrive", standalone_mode=False) or 0)
-    except WarpdriveError as error:
-        _fail(str(error), error.exit_code)
+        code = app(_arguments(), prog_name="warpdrive", standalone_mode=False) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         raise SystemExit(2) from None
@@ -86,6 +84,12 @@ def main() -> None:
         _fail("interrupted.", 1)
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if known := of_the_world(error):
+            _fail(str(known), known.exit_code)
+        raise
+    else:
+        raise SystemExit(code)
 
 
 def run() -> None:

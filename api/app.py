@@ -16,7 +16,7 @@ from starlette.routing import Match
 from api import changing, landing, other, reading, working
 from api.body import ClientLeftError
 from api.caller import Caller, needed
-from api.errors import ApiError, of_status, of_warpdrive, unexpected
+from api.errors import ApiError, failed, of_status, of_warpdrive
 from api.gate import Gate
 from api.params import read
 from api.route import Asked, Route
@@ -66,7 +66,7 @@ def _add(app: FastAPI, state: State, route: Route) -> None:
         except ClientLeftError:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary: our own bug, told in the log
-            return unexpected(request, error)
+            return failed(request, error)
 
     app.add_api_route(route.path, endpoint, methods=[route.method])
     if route.method == "GET":  # FastAPI, unlike the contract, answers HEAD with 405

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from storage.errors import WarpdriveError
+from storage.errors import WarpdriveError, of_the_world
 
 log = logging.getLogger("warpdrive.api")
 CODES = {
@@ -86,7 +86,10 @@ def of_status(status: int, detail: str = "", headers: dict[str, str] | None = No
     return ApiError(status, text, headers=headers)
 
 
-def unexpected(request: Request, error: Exception) -> Response:
-    """Our own bug: the whole traceback in the log, nothing of it in the answer."""
+def failed(request: Request, error: Exception) -> Response:
+    """What a disk or a store refused, in one line; else our own bug, told in the log only."""
+    if known := of_the_world(error):
+        log.warning("%s %s: %s", request.method, request.url.path, known)
+        return of_warpdrive(known).response()
     log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return ApiError(500, "internal error: the server's log has the traceback.").response()

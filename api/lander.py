@@ -22,7 +22,7 @@ from obstore.exceptions import BaseError
 
 from api.errors import ApiError
 from storage import clock
-from storage.errors import WarpdriveError
+from storage.errors import WarpdriveError, first_line
 from storage.landing import hour_of, segment_name
 from storage.objectstore import open_store, put_if_absent
 
@@ -126,7 +126,7 @@ class Lander:
             name = segment_name(hour_of(clock.now()), node, boot, first, group[-1].identity[3])
             put_if_absent(self._store, name, packed([one.data for one in group]))
         except (WarpdriveError, BaseError, OSError) as failed:
-            log.warning("landing zone %s: %s", self._landing, failed)
+            log.warning("landing zone %s: %s", self._landing, first_line(failed))
             error = ApiError(
                 503, "the landing zone cannot be written.", hint="Nothing of this batch is kept: "
                 "send it again.", headers={"Retry-After": "5"},

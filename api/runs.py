@@ -22,7 +22,7 @@ from lake import runs as table
 from lake.store import Lake
 from storage import clock
 from storage.config import Config
-from storage.errors import WarpdriveError
+from storage.errors import WarpdriveError, of_the_world
 
 log = logging.getLogger("warpdrive.api")
 FRESH_SECONDS = 15.0
@@ -74,8 +74,15 @@ class Runs:
                 return run
         run = Run(kind, who, order)
         self._waiting.append(run)
-        if kind != "ingest":
-            await asyncio.to_thread(table.write, Lake(self._config.lake.root), run.row())
+        try:
+            if kind != "ingest":
+                await asyncio.to_thread(table.write, Lake(self._config.lake.root), run.row())
+        except Exception as error:
+            if run in self._waiting:  # whoever has joined it meanwhile must not wait for ever
+                self._waiting.remove(run)
+                run.state, run.detail = "error", {"error": str(of_the_world(error) or "it failed")}
+                run.done.set()
+            raise
         self._wake.set()
         return run
 

@@ -31,7 +31,7 @@ from pipelines.defs.partitions import BACKENDS, partition_of
 from pipelines.defs.results import refresh_results
 from pipelines.defs.verify import verify_backend
 from storage.config import Config
-from storage.errors import WarpdriveError
+from storage.errors import LakeError, WarpdriveError, of_the_world
 from storage.landing import hour_of as landing_hour
 from storage.landing import hour_start
 from storage.units import format_instant
@@ -58,6 +58,9 @@ def instance(config: Config) -> Iterator[dg.DagsterInstance]:
     """The persistent instance, made on first use."""
     folder = home(config)
     folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        raise LakeError(f"{folder}, where Dagster keeps its runs, cannot be written: set "
+                        "DAGSTER_HOME to a folder that can.")  # fmt: skip
     if not (folder / "dagster.yaml").exists():
         shutil.copyfile(next(p for p in _YAML if p.exists()), folder / "dagster.yaml")
     settings.use(config.file)
@@ -124,8 +127,8 @@ def _run(config: Config, job: Any, options: Metadata, **how: Any) -> dict[str, M
         except WarpdriveError:
             raise
         except dg.DagsterError as error:
-            if isinstance(error.__cause__, WarpdriveError):
-                raise error.__cause__ from None
+            if error.__cause__ and (known := of_the_world(error.__cause__)):
+                raise known from None
             raise
     return {
         str(event.asset_key.path[-1]): {

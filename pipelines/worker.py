@@ -18,7 +18,7 @@ from typing import Any
 from lake.reports import body
 from pipelines import commands
 from storage.config import Config
-from storage.errors import WarpdriveError
+from storage.errors import WarpdriveError, of_the_world
 from storage.priority import give_way
 
 IDLE_SECONDS = 300
@@ -50,6 +50,8 @@ def carry_out(config: Config, order: Row) -> Row:
     except WarpdriveError as error:
         return {"state": "error", "detail": {"error": str(error)}}
     except Exception as error:
+        if known := of_the_world(error):
+            return {"state": "error", "detail": {"error": str(known)}}
         log.exception("%s failed", order["kind"])
         return {"state": "error", "detail": {"error": f"internal error: {type(error).__name__}"}}
 

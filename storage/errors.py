@@ -6,6 +6,8 @@ way out) and never as a traceback. Everything else is our bug and gets a full tr
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Iterable
 
@@ -77,3 +79,34 @@ def first_line(error: BaseException) -> str:
     """
     line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     return _SIGNED.sub(r"\1=…", line)
+
+
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_WRAPPED = re.compile(r"^(Failed to parse parquet: )?(External: )?Generic \w+ error: ")
+_WORLD = frozenset((
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOTDIR,
+    errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENAMETOOLONG,
+    errno.EFBIG,
+))  # fmt: skip
+_DATABASE = frozenset(("sqlalchemy.exc.OperationalError",))
+_FAMILIES = _DATABASE | {"obstore.exceptions.BaseError"}
+"""Errors of libraries that tell of a store or a database, and not of our code."""
+
+
+def of_the_world(error: BaseException) -> WarpdriveError | None:
+    """What a library raised where a disk is full, a store away or a folder closed; else None.
+
+    No library is imported for it: whichever raised the error is there.
+    """
+    if isinstance(error, WarpdriveError):
+        return error
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and (told := _OS_ERROR.search(str(error))):
+        number = int(told[1])
+    if number not in _WORLD and not names & _FAMILIES:
+        return None
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return LakeError(f"{os.fsdecode(error.filename)}: {error.strerror}.")
+    place = "the database of Dagster's runs: " if names & _DATABASE else ""
+    return LakeError(f"{place}{_WRAPPED.sub('', first_line(error))}.")
