@@ -55,15 +55,22 @@ class Gate:
             await send(message)
 
         try:
-            scope["warpdrive.caller"] = await self._checked(scope)
-            await self._app(scope, receive, watched)
-        except ApiError as error:
-            await error.response()(scope, receive, watched)
+            await self._pass(scope, receive, watched)
         except ClientLeftError:
             status = status or 499
+        except asyncio.CancelledError:  # only a server that stops does that
+            if not status:
+                await _stopping().response()(scope, receive, watched)
         finally:
             held.release()
         self._count(scope, status, time.perf_counter() - started)
+
+    async def _pass(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            scope["warpdrive.caller"] = await self._checked(scope)
+            await self._app(scope, receive, send)
+        except ApiError as error:
+            await error.response()(scope, receive, send)
 
     def _count(self, scope: Any, status: int, seconds: float) -> None:
         """Every tenant sees the counts of its own requests only."""
@@ -116,6 +123,14 @@ class Gate:
             raise ApiError(403, "a web page of another origin may not change anything here.",
                            hint="Add its origin to control_plane.origins.",
                            param="Origin")  # fmt: skip
+
+
+def _stopping() -> ApiError:
+    """503 for what a stop does not wait for."""
+    return ApiError(
+        503, "the server is stopping.", hint="Send it again later.",
+        headers={"Retry-After": "5", "Connection": "close"},
+    )  # fmt: skip
 
 
 def _path(scope: Any) -> str:

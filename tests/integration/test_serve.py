@@ -1,5 +1,6 @@
 """The server's life: how it starts, what it says, how it stops."""
 
+import contextlib
 import datetime as dt
 import os
 import signal
@@ -178,6 +179,16 @@ def test_the_engine_has_a_process_of_lower_priority_that_ends_with_the_server(ne
     until(lambda: ended(engine), 5)
 
 
+@contextlib.contextmanager
+def asking(server, path, body_bytes):
+    """A connection that asked for something, and whose body is missing if it has one."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as asked:
+        head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {body_bytes}"
+        asked.sendall(head.encode() + b"\r\n\r\n")
+        assert server.get("/healthz").status == 200  # so what came before has been read
+        yield asked
+
+
 def test_a_stop_waits_for_no_run(new_home):
     """Within five seconds, with nothing left behind, though a store never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -190,10 +201,16 @@ def test_a_stop_waits_for_no_run(new_home):
         asked, _ = silent.accept()  # the crawl has come as far as it ever will
         (worker,) = workers(server)
         run = server.post("crawl?wait=false").json["run_id"]
-        begun = time.monotonic()
-        assert server.stop() == 0
-        assert time.monotonic() - begun < 5
+        with asking(server, "crawl", 0) as waiting, asking(server, "ingest", 100) as slow:
+            begun = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - begun < 5
+            for one in (waiting, slow):
+                told = one.recv(10_000)
+                assert told.startswith(b"HTTP/1.1 503 ")
+                assert b"the server is stopping" in told
         asked.close()
+    assert not [line for line in server.complaints if "Traceback" in line]
     assert server.said[-1] == "Control plane shut down cleanly.\n"
     until(lambda: ended(worker), 5)
     with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))):
