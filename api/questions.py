@@ -7,7 +7,7 @@ so is its order, which says whose lake it is put to, at which as-of, and by whom
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
@@ -17,6 +17,7 @@ from api.errors import ApiError
 from lake import cursor
 from lake.read import Reader
 from lake.text import render
+from storage import locations
 from storage.config import Config
 
 Answer = tuple[bytes, dict[str, str]]
@@ -37,9 +38,12 @@ class Order:
     caller: Caller
     as_of: dt.datetime | None
     question: Question
+    records: locations.Known = field(default_factory=locations.known, repr=False)
+    """How stores are reached: the engine's process reads no config file."""
 
     def answer(self) -> Any:
         """Put it."""
+        locations.learn(self.records)
         reader = Reader(self.config, self.as_of)
         return self.question(scope.narrowed(reader, self.caller, self.config.lake.root))
 

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Protocol, TypeVar
 
+from storage import locations
 from storage.errors import ConfigError, LakeError
 from storage.units import parse_size
 
@@ -82,8 +83,8 @@ class Processes:
         pool = ProcessPoolExecutor(
             min(self._workers, len(values) - len(found)),
             multiprocessing.get_context("spawn"),
-            initializer=_few_threads,
-            initargs=(threads,),
+            initializer=_begin,
+            initargs=(threads, locations.known()),
         )
         with pool:
             waiting: dict[Future[Found], int] = {}
@@ -101,9 +102,10 @@ class Processes:
                 }  # fmt: skip
 
 
-def _few_threads(threads: int) -> None:
+def _begin(threads: int, records: locations.Known) -> None:
     """Run in a new worker, before a task makes it import the engine."""
     os.environ["POLARS_MAX_THREADS"] = str(threads)
+    locations.learn(records)
 
 
 class Ray:
@@ -124,7 +126,8 @@ class Ray:
             needs["memory"] = self._memory_bytes
         remote = ray.remote(**needs)(_call)
         try:
-            return iter(ray.get([remote.remote(task, value) for value in values]))
+            records = ray.put(locations.known())
+            return iter(ray.get([remote.remote(task, value, records) for value in values]))
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError,
                 ray.exceptions.OutOfMemoryError) as error:  # fmt: skip
             raise LakeError(
@@ -157,7 +160,8 @@ class Ray:
         return ray
 
 
-def _call(task: Callable[[Given], Found], value: Given) -> Found:
+def _call(task: Callable[[Given], Found], value: Given, records: locations.Known) -> Found:
+    locations.learn(records)
     return task(value)
 
 

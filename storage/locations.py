@@ -1,7 +1,7 @@
 """Which record speaks for a URL: the lake's, the landing zone's, or a backend's of that bucket.
 
 `load_config` says what the config file knows; a URL that no record covers is reached with what the
-environment says.
+environment says. Processes that get tasks instead of a config file are told with the tasks.
 """
 
 from __future__ import annotations
@@ -34,6 +34,21 @@ def know_bucket(record: Backend) -> None:
     place = place or record.options.get("root", "").strip("/").split("/", 1)[0]
     if record.type in _PLACES and place:
         _by_bucket[(record.type, place)] = record
+
+
+Known = tuple["dict[str, Backend]", "dict[tuple[str, str], Backend]"]
+
+
+def known() -> Known:
+    """Every record, for a process that reads no config file: see `learn`."""
+    return dict(_exact), dict(_by_bucket)
+
+
+def learn(records: Known) -> None:
+    """Reach URLs as the process does that said what is `known`."""
+    exact, by_bucket = records
+    _exact.update(exact)
+    _by_bucket.update(by_bucket)
 
 
 def place_of(url: str) -> tuple[str, str, str]:

@@ -1,0 +1,58 @@
+"""A lake on a store that only the config file knows how to reach: no variable says it."""
+
+import pytest
+
+from tests.home import Home
+from tests.servers.asgi import InProcess
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, moto_server):
+    """A published lake in a bucket; its workers are processes of their own."""
+    home = Home(tmp_path_factory.mktemp("reached"), extra="runner: {kind: processes, workers: 2}")
+    reached = (
+        f"config: {{endpoint_url: '{moto_server.url}'}}, auth: {{method: static, access_key_id: "
+        f"{moto_server.access_key_id}, secret_access_key: {moto_server.secret_access_key}}}"
+    )
+    home.bucket = moto_server.bucket()
+    text = home.file.read_text()
+    for key, place in (("root", "lake"), ("landing", "landing")):
+        text = text.replace(
+            f"{key}: ./{place}", f"{key}: 's3://{home.bucket}/{place}', {reached}", 1
+        )
+    home.file.write_text(text)
+    for name in ("a", "b"):
+        (home.root() / name).write_bytes(b"x" * 7)
+    for args in (("crawl",), ("refresh",)):
+        said = home.run(*args)
+        assert (said.code, said.err) == (0, ""), said
+    return home
+
+
+@pytest.mark.parametrize("question", ["stale?days=0", "stale?days=3000", "user/ann", "ledger",
+                                      "audit_log", "rules", "usage?as_of=2026-01-01T00:00:00Z"
+                                      ])  # fmt: skip
+def test_a_server_answers_what_the_engine_computes(api, question):
+    answer = api.get(question)
+    assert answer.status == 200, answer.body
+    assert len(answer.json) == (2 if question == "stale?days=0" else 0)
+
+
+@pytest.fixture(scope="module")
+def api(home):
+    with InProcess({"": home.config}) as found:
+        yield found
+
+
+def test_what_lands_is_ingested_and_folded_by_the_workers(home, moto_server):
+    """Two landing days are two tasks, each in a process of its own."""
+    event = b'{"ts":"2026-%b-01T00:00:00Z","user":"ann","backend":"data","path":"a","op":"read"}'
+    moto_server.put(home.bucket, {
+        f"landing/dt=2026-{month}-01/hour=00/a.jsonl": event % month.encode()
+        for month in ("01", "02")
+    })  # fmt: skip
+    for args in (("ingest",), ("refresh",)):
+        said = home.run(*args)
+        assert (said.code, said.err) == (0, ""), said
+    rows = home.run("usage", "--format", "csv").rows
+    assert {row["group"]: row["read_count"] for row in rows}["ann"] == "2"
