@@ -274,11 +274,10 @@ class Reader:
 
     def _documents(self, name: str) -> dict[str, list[Row]]:
         """A document of another as-of; with all others where they come at once."""
-        if not metrics_loaded():
-            from lake.query import NoTableError
+        from lake.query import NoTableError
 
-            with suppress(NoTableError):
-                return {name: self._past().document(name)}
+        with suppress(NoTableError):
+            return {name: self._past().document(name)}
         return {name: []} | self._ask().documents()
 
     def _asked(self, question: str, *args: Any) -> list[Row]:
@@ -308,13 +307,12 @@ class Reader:
         """What may answer as SQL.
 
         Where the metrics' own code is loaded already, as in a server, that finds the top of the
-        index faster, what changed, and what was so at another as-of.
+        index faster, and what changed.
         """
         if self.as_of is None:
             return
         if self._elsewhen:
-            if not metrics_loaded():
-                yield self._past()
+            yield self._past()
         elif self._indexed() and not (question in ("stale", "diff") and self._loaded()):
             from lake.query import Query
 
@@ -336,7 +334,7 @@ class Reader:
 
     def _loaded(self) -> bool:
         """Whether they do, and the metrics' own code is loaded already."""
-        return self._indexed() and self.as_of is not None and metrics_loaded()
+        return self._indexed() and self.as_of is not None and "polars" in sys.modules
 
     def _ask(self) -> Any:
         from lake.ask import Ask
@@ -345,11 +343,6 @@ class Reader:
             versions = {} if self._elsewhen else self._generation.versions
             self._engine = Ask(self._config, self.as_of or clock.now(), versions)
         return self._engine
-
-
-def metrics_loaded() -> bool:
-    """Whether the metrics' own code is loaded: where it is not, that alone takes 0.2 s."""
-    return "polars" in sys.modules
 
 
 def carried(points: list[Row], by: str, last_day: dt.date, period_days: int) -> list[Row]:

@@ -138,7 +138,6 @@ def test_a_lake_too_large_for_memory_is_left_to_the_metrics(asked, monkeypatch):
     monkeypatch.setattr(instant, "MOST_ROWS", 10)
     with pytest.raises(NoTableError, match="60 rows"):
         Past(home.config, at, {}).document("usage-user-owner")
-    monkeypatch.setattr(read, "metrics_loaded", lambda: False)
     told = read.Reader(home.config, at).usage()
     assert told == Ask(home.config, at, {}).documents()["usage-user-owner"]
 
