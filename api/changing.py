@@ -38,7 +38,7 @@ async def _done(asked: Asked, work: Any, **more: Any) -> Response:
     found = await asked.site.call(work)
     asked.site.forget()
     told = {} if found is None else {"new": found}
-    return answer({"status": "ok", **told, **{k: v for k, v in more.items() if v}})
+    return answer({"status": "ok", **told, **{k: v for k, v in more.items() if v != ""}})
 
 
 async def set_quota(asked: Asked) -> Response:

@@ -52,9 +52,11 @@ async def logs(asked: Asked) -> Response:
         raise ApiError(400, f"invalid OTLP logs: {error}.") from None
     batch, bad = await asyncio.to_thread(otlp.batch_of, found, rules_for(asked.caller))
     await _land(asked, batch)
-    if not rejected + bad:
+    if not rejected + bad + batch.quarantined:
         return answer({})
     told = f"{rejected} records have no backend and op, {bad} have values of a wrong type"
+    if batch.quarantined:  # they were taken, which the protocol lets a server warn of
+        told += f", {batch.quarantined} are in the quarantine"
     return answer({"partialSuccess": {"rejectedLogRecords": str(rejected + bad),
                                       "errorMessage": told}})  # fmt: skip
 

@@ -17,6 +17,8 @@ from storage.config import Config
 from storage.errors import UsageError
 
 COLUMNS = ("user_id", "team_name")
+MAX_NAME = 200
+"""As in the bodies of the REST API."""
 
 
 def set_quota(config: Config, limits: dict[str, Any], who: str) -> None:
@@ -54,15 +56,25 @@ def remove_member(
 
 
 def _check_names(names: Iterable[str]) -> None:
-    """Raise UsageError for a name with control characters or bytes that are not UTF-8."""
+    """Raise UsageError for a name that is blank, endless or cannot be shown."""
     for name in names:
-        if any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-            raise UsageError(f"{name!a} is no name: it has characters that cannot be shown.")
+        if name.isspace():
+            raise UsageError(f"{name!a} is no name: it is blank.")
+        if len(name) > MAX_NAME:
+            raise UsageError(f"'{name[:20]}…' is no name: it is over {MAX_NAME} characters.")
+        _check_shown(name)
+
+
+def _check_shown(text: str) -> None:
+    """Raise UsageError for a text with control characters or bytes that are not UTF-8."""
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+        raise UsageError(f"{text!a} is no name: it has characters that cannot be shown.")
 
 
 def add_rule(config: Config, rule: dict[str, str], who: str) -> None:
     """Let a prefix belong to a team. Raises UsageError for a backend that is not there."""
-    _check_names(rule.values())
+    _check_names((rule["backend"], rule["team"]))
+    _check_shown(rule["prefix"])
     config.backend(rule["backend"])
     control.add_rule(Lake(config.lake.root), rule, who, clock.now())
 

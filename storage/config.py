@@ -160,6 +160,9 @@ def load_config(given: str | None = None, environ: Mapping[str, str] = os.enviro
     )
     metrics.finish()
     top.finish()
+    for url in (config.lake.root, config.telemetry.landing):
+        if "://" in url and not locations.knows(url):
+            locations.know_own(url, config.backends)
     return config
 
 
@@ -270,6 +273,7 @@ def _reach(section: Section, url: str) -> None:
     except ConfigError as error:
         key = "root" if section.has("root") else "landing"
         raise section.error(key, str(error)) from None
+    locations.forget(url)  # of a file that was read before
     if section.has("config") or section.has("auth"):
         locations.know(url, Backend(url, kind, "", options, auth, None, None, None, 0o640))
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from storage.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from storage.config import Backend
 
 TYPES = {
@@ -28,12 +30,36 @@ def know(url: str, record: Backend) -> None:
     _exact[url.rstrip("/")] = record
 
 
+def knows(url: str) -> bool:
+    """Whether a record speaks for exactly this URL."""
+    return url.rstrip("/") in _exact
+
+
+def forget(url: str) -> None:
+    """Nothing speaks for exactly this URL."""
+    _exact.pop(url.rstrip("/"), None)
+
+
 def know_bucket(record: Backend) -> None:
     """`record` speaks for its whole bucket, where nothing else does."""
+    if bucket := _bucket(record):
+        _by_bucket[bucket] = record
+
+
+def know_own(url: str, records: Sequence[Backend]) -> None:
+    """Of `records`, the one of that bucket speaks for `url`, else the environment.
+
+    No config file that is read later, such as another tenant's, changes that.
+    """
+    kind, place, _ = place_of(url)
+    own = (record for record in records if _bucket(record) == (kind, place))
+    know(url, next(own, None) or _from_environment(url, kind, {}))
+
+
+def _bucket(record: Backend) -> tuple[str, str] | None:
     place = record.options.get(_PLACES.get(record.type, ""), "")
     place = place or record.options.get("root", "").strip("/").split("/", 1)[0]
-    if record.type in _PLACES and place:
-        _by_bucket[(record.type, place)] = record
+    return (record.type, place) if record.type in _PLACES and place else None
 
 
 Known = tuple["dict[str, Backend]", "dict[tuple[str, str], Backend]"]

@@ -268,6 +268,8 @@ USAGE_ERRORS = {
     "bad grace": (("quota", "set", "--team", "t", "--grace", "7"), "--grace '7'"),
     "endless grace": (("quota", "set", "--team", "t", "--grace", "999999999d"), "--grace"),
     "no such quota": (("quota", "delete", "--team", "vision", "--backend", "data"), "vision"),
+    "blank team": (("team", "add", "ann", " "), "' ' is no name: it is blank"),
+    "endless team": (("quota", "set", "--team", "t" * 201, "--hard", "1"), "over 200 characters"),
     "empty user in add": (("team", "add", "", "t"), "required"),
     "not a member": (("team", "remove", "bob", "vision"), "'bob'"),
     "bad since": (("team", "add", "a", "b", "--since", "x"), "--since 'x'"),

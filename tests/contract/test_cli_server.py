@@ -199,6 +199,8 @@ def test_changes_through_a_server_are_seen_in_the_lake(new_home):
         assert len(home.run("rule", "list", "--format", "csv").rows) == 1
         assert said("rule", "remove", "data:x").out.startswith("The rule of data:x is removed.")
         assert home.run("rule", "list", "--format", "csv").rows == []
+        file.write_text("user_id,team_name\n")
+        assert said("team", "import", file).out.startswith("0 of 0 memberships are new.")
         file.write_text("user_id,team_name\nann\n")
         bad = home.run("team", "import", file, "--server", url)
         assert (bad.code, bad.out) == (2, "")

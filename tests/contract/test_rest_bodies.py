@@ -70,7 +70,9 @@ def test_a_wrong_value_refuses_its_record_only(api, folder, wrong):
 def test_a_time_that_is_none_is_never_now(api, folder, time, told):
     """It goes to the quarantine as it is, as over `POST /ingest`."""
     user = f"when {time}"
-    assert api.post("/v1/logs", sent(record(user, timeUnixNano=time))).status == 200
+    answer = api.post("/v1/logs", sent(record(user, timeUnixNano=time)))
+    assert answer.json["partialSuccess"]["rejectedLogRecords"] == "0"
+    assert answer.json["partialSuccess"]["errorMessage"].endswith("1 are in the quarantine")
     assert [line["ts"] for line in landed(folder) if line.get("user") == user] == [told]
 
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from storage.config import load_config
+from storage.locations import record_of
 from tests.home import Home
 from tests.servers.asgi import InProcess
 
@@ -56,3 +58,20 @@ def test_what_lands_is_ingested_and_folded_by_the_workers(home, moto_server):
         assert (said.code, said.err) == (0, ""), said
     rows = home.run("usage", "--format", "csv").rows
     assert {row["group"]: row["read_count"] for row in rows}["ann"] == "2"
+
+
+def test_another_tenants_file_does_not_change_how_a_lake_is_reached(tmp_path):
+    """Both have a bucket of that name, each at its own endpoint."""
+    files = {}
+    for name, lake in (("a", "s3://data/lake-a"), ("b", "s3://data/lake-b"), ("c", "s3://data/c")):
+        files[name] = tmp_path / f"{name}.yaml"
+        own = f"config: {{bucket: data, endpoint_url: 'http://{name}'}}"
+        backends = f"[{{name: x, type: s3, {own}}}]" if name != "c" else "[]"
+        files[name].write_text(f"lake: {{root: '{lake}'}}\nbackends: {backends}\n")
+    roots = {name: load_config(str(file)).lake.root for name, file in files.items()}
+    reached = {name: record_of(f"{root}/published") for name, root in roots.items()}
+    assert {name: record.options.get("endpoint_url") for name, record in reached.items()} == {
+        "a": "http://a", "b": "http://b", "c": None,
+    }  # fmt: skip
+    assert reached["a"].options["root"] == "lake-a/published"
+    assert reached["c"].auth.method == "env"
