@@ -210,6 +210,7 @@ ROUTES = (
         params=(
             text("team", "Only this team.", names="team"),
             BACKEND,
+            AS_OF,
         ),
         answer="quota",
     ),
@@ -237,7 +238,15 @@ ROUTES = (
         answer="backends",
         opened_by="backends",
     ),
-    Route("GET", "/api/v1/team", "team", "Who is in which team", team, answer="team"),
+    Route(
+        "GET",
+        "/api/v1/team",
+        "team",
+        "Who is in which team",
+        team,
+        params=(AS_OF,),
+        answer="team",
+    ),
     Route(
         "GET",
         "/api/v1/ledger",
@@ -261,11 +270,18 @@ ROUTES = (
             day("day2", "The last day, YYYY-MM-DD."),
             choice("by", "team", ("team", "prefix", "backend"), "What a row is about."),
             _DEPTH,
+            AS_OF,
         ),
         answer="diff",
     ),
     Route(
-        "GET", "/api/v1/aliases", "aliases", "Names that are one person", aliases, answer="alias"
+        "GET",
+        "/api/v1/aliases",
+        "aliases",
+        "Names that are one person",
+        aliases,
+        params=(AS_OF,),
+        answer="alias",
     ),
     Route(
         "GET",

@@ -28,7 +28,7 @@ def rule_list(fmt: str, **o: Any) -> None:
 
     Example: warpdrive rule list --format csv
     """
-    emit("rule", Asked(o).reader.rules(), fmt)
+    emit("rule", Asked(o, as_of=False).reader.rules(), fmt)
 
 
 @rule.command("add")
@@ -42,7 +42,7 @@ def rule_add(place: str, team_name: str, preview: bool, fmt: str, **o: Any) -> N
 
     Example: warpdrive rule add training:datasets/imagenet vision --preview
     """
-    asked = Asked(o)
+    asked = Asked(o, as_of=False)
     backend, prefix = split_place(place)
     if not team_name:
         raise UsageError(f"rule for '{place}': the team is empty: name one.")
@@ -76,7 +76,7 @@ def ledger(node: str, hours: int, fmt: str, **o: Any) -> None:
 
     Example: warpdrive ledger --hours 48
     """
-    emit("ledger", Asked(o).reader.ledger(node, hours), fmt)
+    emit("ledger", Asked(o, as_of=False).reader.ledger(node, hours), fmt)
 
 
 @click.command()
@@ -107,7 +107,7 @@ def audit_log(limit: int, fmt: str, **o: Any) -> None:
 
     Example: warpdrive audit-log --limit 20
     """
-    emit("audit-log", Asked(o).reader.audit_log(limit), fmt)
+    emit("audit-log", Asked(o, as_of=False).reader.audit_log(limit), fmt)
 
 
 @click.command()

@@ -24,6 +24,9 @@ QUESTIONS = (
     "ledger --hours 99",
     "diff 2026-01-01 2030-01-01", "diff 2026-01-01 2030-01-01 --by prefix --depth 2", "audit-log",
     "audit-log --limit 1",
+    *(f"{question} --as-of 2030-01-01" for question in (
+        "quota list", "team list", "alias list", "user ann", "backends", "stale --days 0",
+        "growth", "diff 2026-01-01 2030-01-01")),
 )  # fmt: skip
 REST = {
     "usage": "usage", "usage --group-by team": "usage?group_by=team",
