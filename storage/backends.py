@@ -28,6 +28,13 @@ class Stat(NamedTuple):
     links: int = 1
     changed_ns: int = 0
     accessed_ns: int = 0
+    inode: int = 0
+    """Of a local file; 0 where the backend has none."""
+
+    @property
+    def identity(self) -> str:
+        """Another one is another file: a local file keeps it while it is written to."""
+        return str(self.inode) if self.inode else self.version
 
     @property
     def is_folder(self) -> bool:
@@ -58,6 +65,10 @@ class Reader(Protocol):
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly `size` bytes, fewer only at the end of the file. May wait."""
+        ...
+
+    def stat_now(self) -> Stat:
+        """What is known of the open file, whatever is at its path by now. Does not wait."""
         ...
 
     def close(self) -> None:

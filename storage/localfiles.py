@@ -167,6 +167,10 @@ class LocalReader:
             count += len(data)
         return b"".join(parts)
 
+    def stat_now(self) -> Stat:
+        """The open file as it is now, also where it was renamed or removed."""
+        return _stat(os.fstat(self._fd))
+
     def close(self) -> None:
         """Close the file; twice is harmless."""
         fd, self._fd = self._fd, -1
@@ -222,6 +226,7 @@ def _stat(found: os.stat_result) -> Stat:
         links=found.st_nlink,
         changed_ns=found.st_ctime_ns,
         accessed_ns=found.st_atime_ns,
+        inode=found.st_ino,
     )
 
 

@@ -181,6 +181,10 @@ class ObjectReader:
             return b""
         return self._source.fetch(self._path, self.stat.version, offset, size)
 
+    def stat_now(self) -> Stat:
+        """The version that was opened: nothing else is ever read."""
+        return self.stat
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -68,7 +68,7 @@ class Agent:
         except OSError as error:
             self._record_error("read", backend, path, who, begin, error)
             raise
-        opened = Opened(backend, path, who, reader.stat, self.keeps_cache)
+        opened = Opened(backend, path, who, reader.stat, reader.stat_now, self.keeps_cache)
         blocks = self._blocks(source, opened, reader)
         handle = Handle(blocks, self.recorder, opened, self._released)
         self._handles[id(handle)] = handle
@@ -77,6 +77,13 @@ class Agent:
     def stat(self, backend: str, path: str, uid: int | None = None, pid: int = 0) -> Stat:
         """What is at `path`; symlinks are not followed. Raises OSError."""
         return self._sampled("stat", self._source(backend).stat, backend, path, (uid, pid))
+
+    def stat_open(self, handle: Handle, uid: int | None = None, pid: int = 0) -> Stat:
+        """What is known of an open file, though its path may be another's by now."""
+        opened = handle.opened
+        return self._sampled(
+            "stat", lambda _: opened.stat_now(), opened.backend, opened.path, (uid, pid)
+        )
 
     def list(self, backend: str, path: str, uid: int | None = None, pid: int = 0) -> list[Entry]:
         """The entries of a folder, sorted by name. Raises OSError."""

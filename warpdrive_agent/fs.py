@@ -81,6 +81,7 @@ class WarpdriveFS(pyfuse3.Operations):
         self._remote_seconds = remote_seconds
         self._born_ns = time.time_ns()
         self._files: dict[int, Handle] = {}
+        self._opened: dict[int, Node] = {}
         self._folders: dict[int, list[tuple[bytes, Node, Stat]]] = {}
         self._next_handle = 1
         self._waiting = trio.CapacityLimiter(WAITING_READS)
@@ -105,13 +106,16 @@ class WarpdriveFS(pyfuse3.Operations):
         if node is None:
             raise FUSEError(errno.ENOENT)
         stat = await self._stat(node, ctx)
+        node = self._names.child(parent, name, path_text(name)) or node  # others came meanwhile
+        node = self._names.current(node, stat.identity)
         return self._attributes(node, stat, self._names.keep(node))
 
     @guarded
     async def getattr(self, inode: int, ctx: Any) -> EntryAttributes:
         """What is known of an inode."""
         node = self._node(inode)
-        return self._attributes(node, await self._stat(node, ctx), inode)
+        stat = await (self._stat_open(node, ctx) if node.handles else self._stat(node, ctx))
+        return self._attributes(node, stat, inode)
 
     @guarded
     async def readlink(self, inode: int, ctx: Any) -> bytes:
@@ -138,13 +142,23 @@ class WarpdriveFS(pyfuse3.Operations):
         handle = await self._may_wait(
             source.slow, self._agent.open, node.backend, node.path, ctx.uid, ctx.pid
         )
+        if self._names.current(node, handle.opened.stat.identity) is not node:
+            handle.close(used=False)
+            raise FUSEError(errno.ESTALE)  # the kernel looks the name up again and comes back
         version = handle.opened.stat.version
-        keep = self._keeps_cache and node.version == version
-        if node.version not in ("", version):  # the kernel may still believe in the old size
-            await trio.to_thread.run_sync(pyfuse3.invalidate_inode, inode, True)
+        keep, known = self._keeps_cache and node.version == version, node.version
         node.version = version
         number = self._number()
         self._files[number] = handle
+        self._opened[number] = node
+        node.handles = node.handles or {}
+        node.handles[number] = handle
+        if known not in ("", version):  # the kernel may still believe in the old size
+            try:
+                await trio.to_thread.run_sync(pyfuse3.invalidate_inode, inode, True)
+            except BaseException:
+                self._close(number)
+                raise
         return FileInfo(fh=number, direct_io=self._direct, keep_cache=keep)
 
     async def read(self, fh: int, off: int, size: int) -> bytes | memoryview:
@@ -167,9 +181,7 @@ class WarpdriveFS(pyfuse3.Operations):
     @guarded
     async def release(self, fh: int) -> None:
         """The last user of an open file closed it: its event is recorded."""
-        handle = self._files.pop(fh, None)
-        if handle is not None:
-            handle.close()
+        self._close(fh)
 
     # ---- folders
 
@@ -205,6 +217,7 @@ class WarpdriveFS(pyfuse3.Operations):
         for index in range(start_id, len(entries)):
             name, node, stat = entries[index]
             node = self._names.child(self._node(node.parent), name, path_text(name)) or node
+            node = self._names.current(node, stat.identity)
             attributes = self._attributes(node, stat, self._names.number(node))
             if not pyfuse3.readdir_reply(token, name, attributes, index + 1):
                 return
@@ -261,6 +274,13 @@ class WarpdriveFS(pyfuse3.Operations):
             raise FUSEError(errno.EINVAL)
         return self._agent.sources[node.backend]
 
+    def _close(self, number: int) -> None:
+        handle, node = self._files.pop(number, None), self._opened.pop(number, None)
+        if node is not None and node.handles is not None:
+            node.handles.pop(number, None)
+        if handle is not None:
+            handle.close()
+
     def _number(self) -> int:
         number, self._next_handle = self._next_handle, self._next_handle + 1
         return number
@@ -289,6 +309,17 @@ class WarpdriveFS(pyfuse3.Operations):
                 if node.place is None:
                     raise
         return Stat(modes.S_IFDIR | 0o555, 0, self._born_ns, os.getuid(), os.getgid(), "", links=2)
+
+    async def _stat_open(self, node: Node, ctx: Any) -> Stat:
+        handle = next(iter((node.handles or {}).values()))
+        try:
+            return await self._may_wait(
+                self._source(node).slow, self._agent.stat_open, handle, ctx.uid, ctx.pid
+            )
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            return await self._stat(node, ctx)  # it was closed meanwhile
 
     async def _stat_or_none(self, node: Node, ctx: Any) -> Stat | None:
         try:

@@ -63,6 +63,8 @@ class Opened(NamedTuple):
     path: str
     who: Who
     stat: Stat
+    stat_now: Callable[[], Stat]
+    """What is known of it at any later time, wherever its name went."""
     keeps_cache: bool
     """Whether the kernel may serve an open from its page cache."""
 
@@ -155,14 +157,14 @@ class Handle:
             change = tuple(new - old for new, old in zip(now, before, strict=True))
             self._record(change, time.time_ns() - since)
 
-    def close(self) -> None:
-        """Record the rest and close; twice is harmless."""
+    def close(self, *, used: bool = True) -> None:
+        """Record the rest and close; twice is harmless. Not `used`: nobody ever had it open."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
         self.checkpoint()
-        if not self._events:
+        if used and not self._events:
             self._record((0, 0, 0, 0), time.time_ns())
         self._blocks.close()
         self._on_close(self)

@@ -180,6 +180,7 @@ class MeteredReader:
         self.stat = reader.stat
         self.ready = reader.ready
         self.close = reader.close
+        self.stat_now = reader.stat_now
         self._reader = reader
         self._source = source
 

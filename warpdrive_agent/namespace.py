@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from storage.config import Backend
+from warpdrive_agent.handle import Handle
 
 ROOT = 1
 
@@ -25,7 +26,8 @@ class Place:
 class Node:
     """Something the kernel knows: a path of a backend, a place of the tree, or both."""
 
-    __slots__ = ("backend", "ino", "lookups", "name", "parent", "path", "place", "version")
+    __slots__ = ("backend", "handles", "ino", "lookups", "name", "parent", "path", "place",
+                 "version")  # fmt: skip
 
     def __init__(self, parent: int, name: bytes, backend: str | None, path: str) -> None:
         self.ino = 0
@@ -35,6 +37,8 @@ class Node:
         self.path = path
         self.place: Place | None = None
         self.lookups = 0
+        self.handles: dict[int, Handle] | None = None
+        """Who has it open; all of them the same file, whatever is at the path by now."""
         self.version = ""
         """The version whose bytes the kernel may still have in its page cache."""
 
@@ -84,6 +88,25 @@ class Namespace:
         node.lookups += 1
         return node.ino
 
+    def current(self, node: Node, identity: str) -> Node:
+        """The node of a name that has been found to be the file of that `identity`.
+
+        A node that programs have open stays theirs: where the name is another file's by now, it
+        gets a node of its own, so that neither sees the pages or the size of the other.
+        """
+        opened = next(iter(node.handles.values())).opened.stat.identity if node.handles else ""
+        if opened in ("", identity):
+            return node
+        self.detach(node)
+        found = Node(node.parent, node.name, node.backend, node.path)
+        found.place = node.place
+        return found
+
+    def detach(self, node: Node) -> None:
+        """Take a node's name away: it lives on for those who have it open."""
+        if self._names.get((node.parent, node.name)) is node:
+            del self._names[node.parent, node.name]
+
     def number(self, node: Node) -> int:
         """The inode number a node has, or will have if it is kept next."""
         return node.ino or self._next
@@ -96,8 +119,7 @@ class Namespace:
         node.lookups -= lookups
         if node.lookups <= 0:
             del self._nodes[ino]
-            if self._names.get((node.parent, node.name)) is node:
-                del self._names[node.parent, node.name]
+            self.detach(node)
 
     def __len__(self) -> int:
         return len(self._nodes)
