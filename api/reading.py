@@ -256,6 +256,7 @@ ROUTES = (
         params=(
             text("node", "Only this node."),
             number("hours", 24, "So many landing hours back.", low=1, high=876_000),
+            AS_OF,
         ),
         answer="ledger",
     ),
@@ -289,6 +290,7 @@ ROUTES = (
         "rules",
         "Ownership rules with what they decide about",
         rules,
+        params=(AS_OF,),
         answer="rule",
     ),
     Route(

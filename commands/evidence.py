@@ -28,7 +28,7 @@ def rule_list(fmt: str, **o: Any) -> None:
 
     Example: warpdrive rule list --format csv
     """
-    emit("rule", Asked(o, as_of=False).reader.rules(), fmt)
+    emit("rule", Asked(o).reader.rules(), fmt)
 
 
 @rule.command("add")
@@ -76,7 +76,7 @@ def ledger(node: str, hours: int, fmt: str, **o: Any) -> None:
 
     Example: warpdrive ledger --hours 48
     """
-    emit("ledger", Asked(o, as_of=False).reader.ledger(node, hours), fmt)
+    emit("ledger", Asked(o).reader.ledger(node, hours), fmt)
 
 
 @click.command()

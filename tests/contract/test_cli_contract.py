@@ -246,8 +246,6 @@ USAGE_ERRORS = {
     "an empty as-of": (("usage", "--as-of", ""), "--as-of '': it is empty"),
     "an empty tenant": (("--tenant", "", "usage"), "--tenant '': it is empty"),
     "an as-of to serve": (("serve", "--as-of", "2026-01-01"), "this command is about now"),
-    "an as-of of rules": (("rule", "list", "--as-of", "2026-01-01"), "this command is about now"),
-    "an as-of of the ledger": (("ledger", "--as-of", "2026-01-01"), "this command is about now"),
     "an as-of of the log": (("audit-log", "--as-of", "2026-01-01"), "this command is about now"),
     "an as-of of the agent": (("--as-of", "2026-01-01", "status"), "this command is about now"),
     "bad period": (("growth", "--period", "x"), "--period 'x'"),

@@ -26,7 +26,7 @@ QUESTIONS = (
     "audit-log --limit 1",
     *(f"{question} --as-of 2030-01-01" for question in (
         "quota list", "team list", "alias list", "user ann", "backends", "stale --days 0",
-        "growth", "diff 2026-01-01 2030-01-01")),
+        "growth", "diff 2026-01-01 2030-01-01", "rule list", "ledger --hours 40000")),
 )  # fmt: skip
 REST = {
     "usage": "usage", "usage --group-by team": "usage?group_by=team",
