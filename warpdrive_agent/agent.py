@@ -53,6 +53,7 @@ class Agent:
         self.identity = Identity()
         self._handles: dict[int, Handle] = {}
         self._delivered = 0
+        self._cache_fails = False
         self._closed = False
         self.recorder, self._shipper = self._telemetry(config.telemetry)
         self.identity.start()
@@ -150,10 +151,16 @@ class Agent:
             return LocalBlocks(reader)
         key = ObjectKey(opened.backend, opened.path, opened.stat.version)
         try:
-            return self.cache.open(key, reader)
+            blocks = self.cache.open(key, reader)
         except OSError as error:
-            log.warning("the block cache cannot be used for %s: %s", opened.path, error.strerror)
+            if not self._cache_fails:  # once, not for every file
+                log.warning(
+                    "the block cache cannot be used for %s: %s", opened.path, error.strerror
+                )
+            self._cache_fails = True
             return RemoteBlocks(reader)
+        self._cache_fails = False
+        return blocks
 
     def _sampled(
         self, op: str, call: Callable[[str], T], backend: str, path: str,

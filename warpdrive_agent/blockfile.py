@@ -6,6 +6,7 @@ checked before they are served: a power cut may have kept the map and lost the d
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mmap
@@ -50,6 +51,8 @@ class BlockFile:
         self.data_path = folder / stem[:2] / f"{stem}.data"
         self.map_path = self.data_path.with_suffix(".map")
         private_folder(self.data_path.parent)
+        self.made_bytes = 0
+        """How much the map takes on disk, where it was made now."""
         self._map, start = self._open_map()
         self._sums = memoryview(self._map)[start : start + 8 * self.blocks].cast("Q")
         self.states = bytearray(UNCHECKED if total else ABSENT for total in self._sums)
@@ -63,23 +66,36 @@ class BlockFile:
 
     def check(self, block: int) -> bool:
         """Whether a block that an earlier start left is whole."""
-        data = os.pread(self.fd, self.length(block), block * self.block_bytes)
+        try:
+            data = os.pread(self.fd, self.length(block), block * self.block_bytes)
+        except OSError:  # a bad sector: the backend has the bytes
+            data = b""
         good = len(data) == self.length(block) and _sum(data) == self._sums[block]
         self.states[block] = GOOD if good else ABSENT
         return good
 
     def store(self, block: int, data: bytes, state: int) -> None:
         """Write a block. Raises OSError; then nothing of it counts."""
-        view, offset = memoryview(data), block * self.block_bytes
-        while view:
-            written = os.pwrite(self.fd, view, offset)
-            view, offset = view[written:], offset + written
+        _write_all(self.fd, data, block * self.block_bytes)
         self._sums[block] = _sum(data)
         self.states[block] = state
 
-    def touch(self) -> None:
-        """Note that it was used: eviction goes by the map's time."""
-        os.utime(self.map_path)
+    def doubt(self) -> None:
+        """Something changed the data behind us: every block is checked before it is served."""
+        for block, total in enumerate(self._sums):
+            self.states[block] = UNCHECKED if total else ABSENT
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.fd, self.size_bytes)
+
+    def touch(self) -> bool:
+        """Note that it was used: eviction goes by the map's time. False where it was removed."""
+        try:
+            os.utime(self.map_path)
+        except FileNotFoundError:
+            return False
+        except OSError:  # it can be read all the same
+            pass
+        return True
 
     def close(self) -> None:
         """Close both files; what is cached stays."""
@@ -92,18 +108,38 @@ class BlockFile:
         head = _HEAD.pack(MAGIC, self.block_bytes, self.size_bytes, len(names)) + names
         start = -(-len(head) // 8) * 8
         head += bytes(start - len(head))
+        length = start + 8 * max(1, self.blocks)
         fd = os.open(self.map_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            length = start + 8 * max(1, self.blocks)
-            if os.pread(fd, start, 0) != head or os.fstat(fd).st_size != length:
-                # written, not only sized: a mapped hole on a full disk would be a SIGBUS
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, head + bytes(length - start), 0)
-                if os.fstat(fd).st_size != length:
-                    raise OSError(28, "No space left on device")
-            return mmap.mmap(fd, length), start
+            if os.pread(fd, start, 0) == head and os.fstat(fd).st_size == length:
+                return mmap.mmap(fd, length), start
         finally:
             os.close(fd)
+        return self._fresh_map(head + bytes(length - start)), start
+
+    def _fresh_map(self, content: bytes) -> mmap.mmap:
+        """A new file in place of another: who has mapped the other must not get a SIGBUS."""
+        fresh = self.map_path.with_suffix(f".{os.getpid()}")
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            # written, not only sized: a mapped hole on a full disk would be a SIGBUS, too
+            _write_all(fd, content, 0)
+            mapped = mmap.mmap(fd, len(content))
+            os.replace(fresh, self.map_path)
+            self.made_bytes = os.fstat(fd).st_blocks * 512
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(fd)
+        return mapped
+
+
+def _write_all(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
 
 
 def _sum(data: bytes) -> int:

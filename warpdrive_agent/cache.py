@@ -21,6 +21,7 @@ from warpdrive_agent.blockfile import ABSENT, GOOD, GUESSED, UNCHECKED, BlockFil
 from warpdrive_agent.eviction import Room
 from warpdrive_agent.fetchpool import DEMAND, GUESS, FetchPool
 from warpdrive_agent.segments import private_folder
+from warpdrive_agent.spare import Spare
 
 RETIRE_SECONDS = 60.0
 IDLE_OBJECTS = 512
@@ -66,7 +67,7 @@ class CachedObject:
         with self._lock:
             if self.file.states[block] >= GOOD:
                 return None
-            flight = self._flights.get(block)
+            flight = self._flights.get(block) or self._spared(block, used=priority == DEMAND)
             if flight is not None:
                 return flight
             flight = self._flights[block] = Flight()
@@ -101,13 +102,27 @@ class CachedObject:
 
     def _keep(self, block: int, data: bytes, flight: Flight, state: int) -> None:
         """Store a block; where the disk or the cache is full it is only passed on."""
-        try:
-            if self._cache.room.reserve(len(data)):
+        room = self._cache.room
+        if room.reserve(len(data)):
+            try:
                 self.file.store(block, data, state)
+            except OSError:
+                room.give_back(len(data))
+            else:
+                room.keep(len(data))
                 return
-        except OSError:
-            self._cache.room.give_back(len(data))
+        self._cache.spare.put(self.file.key, block, data, used=state == GOOD)
         flight.data = data
+
+    def _spared(self, block: int, *, used: bool) -> Flight | None:
+        """A flight that has landed in memory, or None."""
+        found = self._cache.spare.get(self.file.key, block, used=used)
+        if found is None:
+            return None
+        flight = Flight()
+        flight.data, flight.fetched = found
+        flight.done.set()
+        return flight
 
 
 class CachedBlocks:
@@ -154,10 +169,14 @@ class CachedBlocks:
         ]
         self._look_ahead(offset, size, last)
         parts, missed = [], 0
-        for block, flight in flights:
+        for block, begun in flights:
+            flight = begun
             start = max(offset, block * file.block_bytes)
             end = min(offset + size, (block + 1) * file.block_bytes)
-            parts.append(self._part(block, flight, start, end))
+            data = self._part(block, flight, start, end)
+            if data is None:
+                flight, data = self._again(block, start, end)
+            parts.append(data)
             missed += end - start if self._was_fetched(block, flight) else 0
         self._count(size - missed, missed)
         return b"".join(parts), size - missed
@@ -183,7 +202,8 @@ class CachedBlocks:
             self._reader.close()
             self._cache.let_go(self._shared)
 
-    def _part(self, block: int, flight: Flight | None, start: int, end: int) -> bytes:
+    def _part(self, block: int, flight: Flight | None, start: int, end: int) -> bytes | None:
+        """The bytes of a block, once they are here; None where its file has lost them."""
         if flight is not None:
             flight.done.wait()
             if flight.error is not None:
@@ -191,10 +211,20 @@ class CachedBlocks:
             if flight.data is not None:
                 base = block * self._file.block_bytes
                 return flight.data[start - base : end - base]
-        data = os.pread(self._file.fd, end - start, start)
-        if len(data) != end - start:
+        try:
+            data = os.pread(self._file.fd, end - start, start)
+        except OSError:
+            return None
+        return data if len(data) == end - start else None
+
+    def _again(self, block: int, start: int, end: int) -> tuple[Flight | None, bytes]:
+        """A block whose file was cut or cannot be read: the backend still has it."""
+        self._file.doubt()
+        flight = self._shared.want(block, self._reader.read)
+        data = self._part(block, flight, start, end)
+        if data is None:
             raise OSError(errno.EIO, "the cache file is shorter than the object")
-        return data
+        return flight, data
 
     def _look_ahead(self, offset: int, size: int, last: int) -> None:
         """Fetch the next blocks for a reader that goes from front to back."""
@@ -241,6 +271,7 @@ class BlockCache:
         self.counts = CacheCounts()
         self.pool = FetchPool(config.max_parallel_fetch)
         self.room = Room(self.folder, config, self)
+        self.spare = Spare()
         self._objects: dict[ObjectKey, CachedObject] = {}
         self._idle: OrderedDict[ObjectKey, CachedObject] = OrderedDict()
         self._lock = threading.Lock()
@@ -249,13 +280,19 @@ class BlockCache:
         """The bytes of one version of an object, through the cache. Raises OSError."""
         with self._lock:
             shared = self._objects.get(key)
-            if shared is None:
+            if shared is None or not shared.file.touch():
                 size = reader.stat.size_bytes
                 file = BlockFile(self.folder, key, size, self.config.block_size_bytes)
+                lost = self._idle.pop(key, None)
                 shared = self._objects[key] = CachedObject(self, file)
-            self._idle.pop(key, None)
+                self.room.grew(file.made_bytes)
+                file.touch()
+            else:
+                lost = None
+                self._idle.pop(key, None)
             shared.users += 1
-            shared.file.touch()
+        if lost is not None:
+            self._retire(lost)
         return CachedBlocks(self, shared, reader)
 
     def let_go(self, shared: CachedObject) -> None:
@@ -263,7 +300,9 @@ class BlockCache:
         retired = None
         with self._lock:
             shared.users -= 1
-            if not shared.users:
+            if self._objects.get(shared.file.key) is not shared:
+                retired = None if shared.users else shared  # its files were removed meanwhile
+            elif not shared.users:
                 self._idle[shared.file.key] = shared
             if len(self._idle) > IDLE_OBJECTS:
                 _, retired = self._idle.popitem(last=False)

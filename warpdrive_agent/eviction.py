@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 from storage.config import CacheConfig
 
 _SECTOR = 512
+_PAGE = 4096
+"""What a file system gives a file: small blocks take as much."""
 
 
 class CachedFile(NamedTuple):
@@ -49,38 +51,54 @@ class Room:
         self._lock = threading.Lock()
         self._evicting = threading.Lock()
         self._added = 0
+        self._coming = 0
         self._found: int | None = None
 
     @property
     def size_bytes(self) -> int:
-        """Bytes in the cache, those of earlier starts included."""
+        """Bytes on disk, those of earlier starts included, and those on their way there."""
         if self._found is None:
             with self._lock:
                 if self._found is None:
                     self._found = sum(file.size_bytes for file in self._files()) - self._added
-        return max(0, self._found + self._added)
+        return max(0, self._found + self._added + self._coming)
 
     def reserve(self, size: int) -> bool:
-        """Take room for a block; False where there is none, even after evicting."""
+        """Take room for a block; False where there is none, even after evicting.
+
+        What is taken is either kept or given back.
+        """
+        size = _on_disk(size)
         if self.size_bytes + size > self._high:
             self._evict()
         if self.size_bytes + size > self._max:
             return False
         with self._lock:
-            self._added += size
+            self._coming += size
         return True
+
+    def keep(self, size: int) -> None:
+        """The block that room was taken for is on disk."""
+        with self._lock:
+            self._coming -= _on_disk(size)
+            self._added += _on_disk(size)
 
     def give_back(self, size: int) -> None:
         """Room that was taken and not used."""
         with self._lock:
-            self._added -= size
+            self._coming -= _on_disk(size)
+
+    def grew(self, size: int) -> None:
+        """That much more (or less) is on disk."""
+        with self._lock:
+            self._added += size
 
     def _evict(self) -> None:
         if not self._evicting.acquire(blocking=False):
             return
         try:
             kept = self._owner.in_use()
-            for file in sorted(self._files()):
+            for file in self._recount():
                 if self.size_bytes <= self._low:
                     break
                 if file.data.stem not in kept:
@@ -88,15 +106,29 @@ class Room:
         finally:
             self._evicting.release()
 
+    def _recount(self) -> list[CachedFile]:
+        """The files, least recently used first. Their sum is the truth: counts drift from it."""
+        before = self._added
+        files = sorted(self._files())
+        with self._lock:
+            self._found = sum(file.size_bytes for file in files)
+            self._added -= before
+        return files
+
     def _remove(self, file: CachedFile) -> None:
         file.data.with_suffix(".map").unlink(missing_ok=True)
         file.data.unlink(missing_ok=True)
         self._owner.evicted(file.data.stem)
-        self.give_back(file.size_bytes)
+        self.grew(-file.size_bytes)
         self.evictions += 1
 
     def _files(self) -> Iterator[CachedFile]:
         for data in self._folder.glob("*/*.data"):
             with contextlib.suppress(OSError):  # it was evicted meanwhile
-                used = data.with_suffix(".map").stat().st_mtime_ns
-                yield CachedFile(used, data.stat().st_blocks * _SECTOR, data)
+                index, found = data.with_suffix(".map").stat(), data.stat()
+                size = (index.st_blocks + found.st_blocks) * _SECTOR
+                yield CachedFile(index.st_mtime_ns, size, data)
+
+
+def _on_disk(size: int) -> int:
+    return -(-size // _PAGE) * _PAGE

@@ -3,6 +3,7 @@
 import datetime as dt
 import errno
 import os
+import shutil
 import stat
 import threading
 
@@ -183,8 +184,78 @@ def test_a_full_disk_passes_bytes_on(make, monkeypatch):
 
     monkeypatch.setattr("warpdrive_agent.blockfile.BlockFile.store", full)
     assert blocks.fetch(5, 3 * BLOCK) == (DATA[5 : 5 + 3 * BLOCK], 0)
-    assert cache.room.size_bytes == 0
+    assert cache.room.size_bytes == 4096, "its map"
     blocks.close()
+
+
+def test_a_block_that_finds_no_room_is_fetched_once_for_all_its_reads(make, monkeypatch):
+    """Programs read 128 KiB at a time, blocks have 4 MiB: each read must not fetch all of it."""
+    remote = Remote()
+    blocks = opened(make(max_size_bytes=2 * BLOCK), remote)
+    found = [blocks.fetch(offset, 1000) for offset in range(0, len(DATA), 1000)]
+    assert b"".join(data for data, _ in found) == DATA
+    assert remote.asked == list(range(11))
+    assert sum(len(data) - hit for data, hit in found) < len(DATA)
+    blocks.close()
+    monkeypatch.setattr("warpdrive_agent.spare.MOST_BYTES", 3 * BLOCK)
+    for block in range(11):
+        blocks = opened(make(max_size_bytes=2 * BLOCK), Remote(), f"p{block}")
+        blocks.fetch(0, len(DATA))
+        kept = blocks._cache.spare
+        assert sum(len(data) for data, _ in kept._kept.values()) == kept._size <= 3 * BLOCK
+        blocks.close()
+
+
+def test_small_objects_take_their_room_on_disk_and_stay_within_the_size(make, tmp_path):
+    """A file of 100 bytes takes a page of the disk, and its map another one."""
+    cache = make(max_size_bytes=100 * BLOCK)
+    for index in range(400):
+        blocks = opened(cache, Remote(DATA[:100]), f"p{index}")
+        assert blocks.fetch(0, 100)[0] == DATA[:100]
+        blocks.close()
+    used = sum(p.stat().st_blocks * 512 for p in (tmp_path / "cache").rglob("*") if p.is_file())
+    assert 50 * BLOCK < used <= 100 * BLOCK
+    assert cache.room.size_bytes == used
+
+
+def test_a_cache_folder_that_was_removed_is_made_again(make, tmp_path):
+    """By hand, or by another agent's eviction: what is open is read on, the next open caches."""
+    cache, remote = make(), Remote()
+    held = opened(cache, remote)
+    held.fetch(0, BLOCK)
+    shutil.rmtree(tmp_path / "cache")
+    assert held.fetch(0, BLOCK) == (DATA[:BLOCK], BLOCK)
+    for _ in range(2):
+        blocks = opened(cache, remote)
+        assert blocks.fetch(0, 2 * BLOCK)[0] == DATA[: 2 * BLOCK]
+        blocks.close()
+    assert remote.asked == [0, 0, 1]
+    held.close()
+    assert cache.in_use() == set()
+    assert len(list((tmp_path / "cache").rglob("*.data"))) == 1
+
+
+def test_blocks_whose_file_was_cut_are_fetched_again_and_none_is_zeros(make):
+    """A file that was cut and written to behind the cut has a hole where cached blocks were."""
+    remote = Remote()
+    blocks = opened(make(), remote)
+    blocks.fetch(0, 5 * BLOCK)
+    os.truncate(blocks._file.data_path, BLOCK)
+    assert blocks.fetch(2 * BLOCK, BLOCK) == (DATA[2 * BLOCK : 3 * BLOCK], 0)
+    assert blocks.fetch(0, len(DATA))[0] == DATA
+    assert remote.asked[:5] == [0, 1, 2, 3, 4]
+    assert sorted(remote.asked[5:]) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    blocks.close()
+
+
+def test_another_block_size_does_not_pull_the_map_away_from_who_uses_it(make):
+    """Two agents, or a warm beside one, with one folder: the longer map ends in another page."""
+    first = opened(make(block_size_bytes=64), Remote())
+    second = opened(make(block_size_bytes=2 * BLOCK), Remote())
+    assert first.fetch(len(DATA) - 100, 100)[0] == DATA[-100:], "a shared map would be a SIGBUS"
+    assert second.fetch(0, len(DATA))[0] == DATA
+    first.close()
+    second.close()
 
 
 def test_only_a_sequential_reader_is_read_ahead_for(make):
