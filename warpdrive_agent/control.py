@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -62,9 +63,11 @@ def warm_cache(config: Config, order: WarmOrder) -> Iterator[WarmProgress]:
             yield from _warm_running(config, order)
         else:
             yield from _warm_stopped(config, order)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         place = f"{order.backend}:{order.prefix}"
-        raise BackendError(f"{place} cannot be warmed: {error.strerror or error}.") from None
+        raise BackendError(
+            f"{place} cannot be warmed: {getattr(error, 'strerror', '') or error}."
+        ) from None
 
 
 def _warm_stopped(config: Config, order: WarmOrder) -> Iterator[WarmProgress]:
@@ -83,11 +86,21 @@ def _warm_running(config: Config, order: WarmOrder) -> Iterator[WarmProgress]:
         answer = connection.getresponse()
         if connection.sock is not None:
             connection.sock.settimeout(None)
+        progress = WarmProgress()
         for line in answer:
+            if not line.endswith(b"\n"):
+                break
             step = json.loads(line)
             if "error" in step:
                 raise OSError(step.get("errno"), step["error"])
-            yield WarmProgress(**step)
+            progress = WarmProgress(**step)
+            yield progress
+        if not progress.done:
+            raise OSError(
+                errno.ECONNRESET,
+                f"the agent ended after {progress.files_done} of {progress.files} files: "
+                "what is cached stays, run it again to go on",
+            )
 
 
 def _is_running(config: Config) -> bool:

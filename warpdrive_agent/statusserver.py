@@ -7,12 +7,14 @@ The socket lies in the cache folder, which only the agent's user may enter; `war
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.server
 import json
 import logging
 import os
 import socketserver
 import threading
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from storage.errors import WarpdriveError
 from warpdrive_agent.agent import Agent
 from warpdrive_agent.report import cache_stats, health, metrics_text, status
 from warpdrive_agent.segments import private_folder
-from warpdrive_agent.warm import WarmOrder, warm
+from warpdrive_agent.warm import WarmOrder, WarmProgress, warm
 
 HEADER_SECONDS = 10
 SOCKET = "agent.sock"
@@ -134,14 +136,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         order = msgspec.json.decode(body, type=WarmOrder)
         self.send_response(200)
         self.end_headers()
-        agent = server.agent
-        with contextlib.closing(warm(agent.sources[order.backend], agent.cache, order)) as steps:
-            try:
+        try:
+            with contextlib.closing(_warmed(server.agent, order)) as steps:
                 for progress in steps:
                     self.wfile.write(json.dumps(progress.as_dict()).encode() + b"\n")
-            except OSError as error:
-                failed = {"error": error.strerror or str(error), "errno": error.errno}
-                self._try_write(json.dumps(failed).encode() + b"\n")
+        except OSError as error:
+            failed = {"error": error.strerror or str(error), "errno": error.errno}
+            self._try_write(json.dumps(failed).encode() + b"\n")
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base names it so
         """Not a line per scrape."""
@@ -160,6 +161,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _try_write(self, body: bytes) -> None:
         with contextlib.suppress(OSError):  # nobody listens any more
             self.wfile.write(body)
+
+
+def _warmed(agent: Agent, order: WarmOrder) -> Generator[WarmProgress]:
+    source = agent.sources.get(order.backend)
+    if source is None or agent.cache is None:
+        raise OSError(
+            errno.ENOENT, "the running agent was started without this backend: start it again"
+        )
+    yield from warm(source, agent.cache, order)
 
 
 def short_path(folder: int) -> str:

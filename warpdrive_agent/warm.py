@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Generator, Iterator
@@ -11,6 +12,8 @@ from typing import Any
 from storage.backends import Source
 from warpdrive_agent.blockfile import ObjectKey
 from warpdrive_agent.cache import BlockCache
+
+log = logging.getLogger("warpdrive.agent")
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,11 @@ def _warm_one(
                 blocks.close()
         with lock:
             progress.files_done += 1
-    except OSError as error:
+    except Exception as error:
+        if not isinstance(error, OSError):
+            log.exception("warming %s failed", key.path)
         with lock:
             progress.failed += 1
             if len(progress.errors) < 10:
-                progress.errors.append(f"{key.path}: {error.strerror or error}")
+                why = getattr(error, "strerror", "") or f"{type(error).__name__}: {error}"
+                progress.errors.append(f"{key.path}: {why}")

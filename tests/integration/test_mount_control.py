@@ -3,6 +3,7 @@
 """A running agent answers: /metrics, /healthz, stats, status, warm."""
 
 import re
+import signal
 import socket
 import urllib.error
 import urllib.request
@@ -156,6 +157,32 @@ def test_warm_takes_a_prefix_a_depth_and_a_size(mount):
         files(prefix="nope")
     with pytest.raises(UsageError, match="no backend 's4'"):
         next(warm_cache(mount.settings, WarmOrder("s4")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_warm_whose_agent_ends_says_so(mount, server, number):
+    """Half of it is not done: no `Done`, and a rerun goes on."""
+    server.delay = 0.05
+    mount.start()
+    steps = warm_cache(mount.settings, WarmOrder("s3", "data", workers=1))
+    next(steps)
+    mount.stop(number)
+    with pytest.raises(
+        BackendError, match=r"the agent ended after \d+ of 21 files: .* run it again"
+    ):
+        list(steps)
+    mount.__exit__()
+
+
+def test_a_warm_of_a_backend_that_came_after_the_start_is_one_line(mount, server):
+    """The config file has it, the running agent does not."""
+    mount.start()
+    with mount.config.open("a") as file:
+        file.write(f"  - {server.backend('later', '/later')}\n")
+    with pytest.raises(BackendError, match=r"later: cannot be warmed: .* start it again\.$"):
+        list(warm_cache(load_config(str(mount.config)), WarmOrder("later")))
+    mount.stop()
+    assert "Traceback" not in mount.errors
 
 
 def test_an_address_without_a_host_is_loopback():

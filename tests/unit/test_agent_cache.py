@@ -13,6 +13,7 @@ from storage.backends import Stat
 from storage.config import CacheConfig
 from warpdrive_agent.blockfile import ObjectKey
 from warpdrive_agent.cache import BlockCache
+from warpdrive_agent.warm import WarmOrder, warm
 
 BLOCK = 4096
 DATA = os.urandom(10 * BLOCK + 100)
@@ -256,6 +257,18 @@ def test_another_block_size_does_not_pull_the_map_away_from_who_uses_it(make):
     assert second.fetch(0, len(DATA))[0] == DATA
     first.close()
     second.close()
+
+
+def test_a_plug_in_that_breaks_is_a_failed_file_not_a_forgotten_one(make):
+    """Not only OSError: whatever a plug-in raises, the file was not warmed."""
+
+    class Broken:
+        stat = staticmethod(lambda _: Remote().stat)
+        open = staticmethod(lambda _: (_ for _ in ()).throw(RuntimeError("plug-in")))
+
+    *_, last = warm(Broken(), make(), WarmOrder("b", "p"))  # type: ignore[arg-type]
+    assert (last.files, last.files_done, last.failed) == (1, 0, 1)
+    assert last.errors == ["p: RuntimeError: plug-in"]
 
 
 def test_only_a_sequential_reader_is_read_ahead_for(make):
