@@ -6,6 +6,7 @@ import ctypes
 import errno
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +23,8 @@ MAX_BACKGROUND = 128
 CONGESTION = 96
 ANSWER_SECONDS = 2.0
 _DETACH = 2
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+"""How mountinfo writes spaces, tabs, newlines and backslashes of a path."""
 log = logging.getLogger("warpdrive.mount")
 
 
@@ -35,14 +38,26 @@ class Mounted(NamedTuple):
 
 def mounted_at(path: str) -> Mounted | None:
     """What is mounted exactly at `path`; the last one, if several are."""
-    wanted, found = os.path.abspath(path), None
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        left, _, right = line.partition(" - ")
-        fields = left.split(" ")
-        place = fields[4].encode("latin-1", "replace").decode("unicode_escape")
-        if place == wanted:
-            found = Mounted(fields[2], place, right.split(" ")[0])
+    wanted, found = os.fsencode(_real(path)), None
+    for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
+        left, _, right = line.partition(b" - ")
+        fields = left.split(b" ")
+        if len(fields) > 4 and _OCTAL.sub(_byte, fields[4]) == wanted:
+            found = Mounted(fields[2].decode(), os.fsdecode(wanted), right.split(b" ")[0].decode())
     return found
+
+
+def _real(path: str) -> str:
+    """The path without symlinks, as the kernel names mounts; a mount that is there is not asked."""
+    path = os.path.abspath(path)
+    try:
+        return os.path.realpath(os.path.join(os.path.dirname(path), os.readlink(path)))
+    except OSError:  # no symlink: nothing of what is mounted on it was looked at
+        return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def _byte(escape: re.Match[bytes]) -> bytes:
+    return bytes([int(escape.group(1), 8)])
 
 
 def prepare(path: str) -> None:

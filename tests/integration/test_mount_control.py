@@ -7,6 +7,7 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from mounts import Mount, needs_mount
@@ -15,6 +16,7 @@ from objectserver import ObjectServer
 from storage.config import load_config
 from storage.errors import BackendError, UsageError, WarpdriveError
 from warpdrive_agent.control import agent_stats, agent_status, warm_cache
+from warpdrive_agent.mountpoint import prepare
 from warpdrive_agent.statusserver import listen_address, socket_path
 from warpdrive_agent.warm import WarmOrder
 
@@ -123,6 +125,28 @@ def test_stats_and_status_come_from_the_running_agent(mount):
         assert status["telemetry"]["delivered_bytes"] == 200_000
         assert socket_path(mount.settings).stat().st_mode & 0o777 == 0o600
     assert agent_status(mount.settings)["mounted"] is False
+
+
+@pytest.mark.parametrize("name", ["мнт 数据\\040", "link"])
+def test_a_mount_point_is_known_as_mounted_whatever_its_name(tmp_path, mount, name):
+    """Letters of any script, and a symlink: health, status, a second start, and after a kill."""
+    (tmp_path / "real").mkdir()
+    if name == "link":
+        (tmp_path / name).symlink_to("real")
+    mount.config.write_text(mount.config.read_text().replace("./mnt", f"'./{name}'"))
+    mount.point = tmp_path / name
+    settings = load_config(str(mount.config))
+    with mount:
+        assert agent_status(settings)["mounted"] is True
+        assert read(f"{mount.url}/healthz")[0] == 200
+        with pytest.raises(WarpdriveError, match="is mounted already"):
+            prepare(settings.mount_point)
+        mount.stop(signal.SIGKILL)
+        assert "was cleaned up" not in mount.errors
+        mount.start()
+        assert (mount.point / "s3/data/1/19").read_bytes() == bytes([19]) * 100_000
+    assert "was cleaned up" in mount.errors
+    assert tmp_path.name not in Path("/proc/self/mountinfo").read_text()
 
 
 @pytest.mark.parametrize("running", [True, False])
