@@ -22,14 +22,18 @@ from urllib.parse import quote, unquote
 import msgspec
 import zstandard
 
+from storage.units import MAX_BYTES
+
 IMPORT_NODE = "@import"
 SUFFIXES = (".jsonl.zst", ".jsonl.gz", ".jsonl", ".json", ".json.gz", ".json.zst")
 ZSTD_LEVEL = 3
 MAX_ZSTD_WINDOW_BYTES = 8 * 1024**2
 _STEP_BYTES = 4096
-_SEGMENT = re.compile(r"([0-9a-f]{16}(?:[0-9a-f]{16})?)-(\d+)-(\d+)\.jsonl\.zst")
-_IMPORT = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)\.jsonl\.zst")
-_FOLDERS = re.compile(r"(?:.*/)?dt=(\d{4}-\d{2}-\d{2})/hour=(\d{2})/(?:node=([^/]*)/)?([^/]+)")
+_SEGMENT = re.compile(r"([0-9a-f]{16}(?:[0-9a-f]{16})?)-(\d+)-(\d+)\.jsonl\.zst", re.ASCII)
+_IMPORT = re.compile(r"([0-9a-f]{64})-(\d+)-(\d+)\.jsonl\.zst", re.ASCII)
+_FOLDERS = re.compile(
+    r"(?:.*/)?dt=(\d{4}-\d{2}-\d{2})/hour=(\d{2})/(?:node=([^/]*)/)?([^/]+)", re.ASCII
+)
 
 
 class Event(msgspec.Struct, omit_defaults=True, gc=False):
@@ -137,10 +141,14 @@ def parse_name(name: str) -> Landed | None:
     hour = _checked_hour(f"{day}T{clock}")
     node = unquote(node or "")
     if node == IMPORT_NODE and (part := _IMPORT.fullmatch(rest)):
-        return Landed(name, hour, node, "", int(part[2]), int(part[3]), part[1])
-    if segment := _SEGMENT.fullmatch(rest):
-        return Landed(name, hour, node, segment[1], int(segment[2]), int(segment[3]))
-    return Landed(name, hour, node)
+        boot, sha256, first, last = "", *part.groups()
+    elif segment := _SEGMENT.fullmatch(rest):
+        (boot, first, last), sha256 = segment.groups(), ""
+    else:
+        return Landed(name, hour, node)
+    if not int(first) <= int(last) <= MAX_BYTES:  # no range, or one that no column holds
+        return Landed(name, hour, node)
+    return Landed(name, hour, node, boot, int(first), int(last), sha256)
 
 
 def _checked_hour(hour: str) -> str:

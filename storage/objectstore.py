@@ -6,32 +6,22 @@ reached says its record (storage/locations.py), else the environment.
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, from_url
 
 from storage.errors import BackendError, first_line
+from storage.localobjects import ObjectInfo, folder_names, objects
 from storage.locations import record_of
 from storage.options import obstore_options
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
-
-
-class ObjectInfo(NamedTuple):
-    """One listed object."""
-
-    name: str
-    size_bytes: int
-    modified_at: dt.datetime
-    etag: str | None = None
-    """What the store tells one version of an object from another by; on disk inode and mtime."""
 
 
 def open_store(location: str, *, create: bool = True) -> ObjectStore:
@@ -87,12 +77,18 @@ def get_range(store: ObjectStore, name: str, offset: int, size_bytes: int) -> by
 
 
 def listed(store: ObjectStore, prefix: str = "") -> Iterator[ObjectInfo]:
-    """Every object below a folder, in no promised order. Raises BackendError."""
+    """Every object below a folder, in no promised order. Raises BackendError.
+
+    What a folder on disk holds that cannot be an object is left out, with a warning.
+    """
     try:
+        if isinstance(store, LocalStore):
+            yield from objects(str(store.prefix), prefix)
+            return
         for batch in obstore.list(store, prefix=prefix or None):
             for meta in batch:
                 yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"], meta["e_tag"])
-    except BaseError as error:
+    except (OSError, BaseError) as error:
         raise BackendError(
             f"{prefix or 'the store'}: cannot be listed: {first_line(error)}."
         ) from None
@@ -100,5 +96,7 @@ def listed(store: ObjectStore, prefix: str = "") -> Iterator[ObjectInfo]:
 
 def folders(store: ObjectStore, prefix: str = "") -> list[str]:
     """The names of the folders directly below a folder."""
+    if isinstance(store, LocalStore):
+        return sorted(folder_names(str(store.prefix), prefix))
     found = obstore.list_with_delimiter(store, prefix=prefix or None)
     return sorted(name.rstrip("/").rsplit("/", 1)[-1] for name in found["common_prefixes"])

@@ -32,6 +32,7 @@ MAX_TEXT_CHARACTERS = 64 * 1024
 FUTURE = dt.timedelta(hours=24)
 AT = pl.Datetime("us", "UTC")
 _YEAR_2 = -62_104_060_800_000_000  # microseconds
+_YEAR_9999 = 253_370_764_800_000_000
 _SOURCE = {"hour": pl.String, "object": pl.String, "batch": pl.Int64}
 
 
@@ -258,9 +259,16 @@ def _computed(
     }
     return {
         **filled, **_source(places["part"], parts), "line": places["line"],
-        "ts": at, "day": at.dt.date(), "ts_open": instants(rows["ts_open"]),
+        "ts": at, "day": at.dt.date(), "ts_open": _opened(rows["ts_open"]),
         "file_id": file_id(*(filled.get(n, pl.col(n)) for n in ("backend", "path"))),
     }  # fmt: skip
+
+
+def _opened(texts: pl.Series) -> pl.Series:
+    """When files were opened: null where a text is no instant, or none that readers can show."""
+    at = instants(texts)
+    shown = at.to_physical().is_between(_YEAR_2, _YEAR_9999)
+    return at if shown.all() else at.to_frame().select(pl.when(shown).then(at)).to_series()
 
 
 def _source(part: pl.Series, parts: Sequence[Part]) -> dict[str, Any]:

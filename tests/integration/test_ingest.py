@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 
+import obstore
 import polars as pl
 import pytest
 
@@ -17,6 +18,7 @@ from pipelines.fold import fold
 from storage import clock
 from storage.errors import LakeError, UsageError
 from storage.landing import compress, hour_of, segment_name
+from storage.objectstore import listed, open_store
 
 NOW = clock.now()
 HOUR = hour_of(NOW)
@@ -162,6 +164,61 @@ def test_only_the_hours_asked_for_are_ingested(home):
     assert ingest.pending_hours(home.lake, str(home.landing), WINDOW) == {EARLIER}
     run(home)
     assert paths(home) == ["a", "b"]
+
+
+def test_what_no_store_can_name_stops_nothing(home, caplog):
+    """Names with control characters or not in UTF-8, loops, pipes: told once, and left out."""
+    segment(home, ["a"])
+    for name in (b"two\nlines.jsonl", b"latin\xff.jsonl", b"bad\x7f/x.jsonl"):
+        home.land(os.fsdecode(name), event("hidden"))
+    (home.landing / "up").symlink_to(".")
+    (home.landing / "self.jsonl").symlink_to("self.jsonl")
+    (home.landing / "gone.jsonl").symlink_to("nowhere")
+    (home.landing / "folder.jsonl").mkdir()
+    os.mkfifo(home.landing / "pipe.jsonl")
+    home.land("z.jsonl", event("b"))
+    assert run(home).events == 2
+    assert paths(home) == ["a", "b"]
+    (told,) = [r.getMessage() for r in caplog.records if r.name == "storage.localobjects"]
+    assert "is left out" in told
+    assert "(4 more are left out)" in told
+    assert "\n" not in told
+    assert run(home).objects == 0
+
+
+def test_a_closed_folder_of_the_landing_zone_stops_nothing(home, caplog, monkeypatch):
+    """The other nodes' events count; it is told where the closed one is."""
+    closed = home.land("dt=2026-11-01/hour=09/node=a/x.jsonl", event("hidden")).parent
+    home.land("dt=2026-11-01/hour=09/node=b/x.jsonl", event("a"))
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).rstrip("/") == str(closed):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert run(home).events == 1
+    assert "'dt=2026-11-01/hour=09/node=a/' is left out: Permission denied." in caplog.text
+    monkeypatch.undo()
+    assert run(home).events == 1
+    assert paths(home) == ["a", "hidden"]
+
+
+def test_a_folder_lists_as_its_store_does(home):
+    """The ledger knows objects by what the store said of them."""
+    home.land("a b/100%/c#d.jsonl", event("a"))
+    home.land("\u00e9.jsonl", event("b"))
+    home.land("unfinished.jsonl#12", event("c"))
+    (home.landing / "link").symlink_to("a b")
+    store = open_store(str(home.landing))
+    theirs = sorted(
+        (o["path"], o["size"], o["last_modified"], o["e_tag"])
+        for batch in obstore.list(store) for o in batch
+    )  # fmt: skip
+    assert sorted(map(tuple, listed(store))) == theirs
+    assert [info.name for info in listed(store, "a b")] == ["a b/100%/c#d.jsonl"]
+    assert list(listed(store, "none")) == []
 
 
 @pytest.mark.parametrize("hour", ["2001-01-01T00", "2199-01-01T00"])

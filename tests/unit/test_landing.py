@@ -90,9 +90,22 @@ def test_what_is_no_event_object_is_left_alone(name):
 
 @pytest.mark.parametrize("name", [
     "loose.jsonl", "dt=2026-13-01/hour=09/node=a/x.jsonl", "dt=2026-11-01/hour=24/x.json",
+    "dt=\uff12\uff10\uff12\uff16-11-01/hour=09/node=a/x.jsonl", "dt=0000-01-01/hour=00/x.json",
 ])  # fmt: skip
 def test_a_name_without_a_possible_hour_has_none(name):
     """It counts for the hour in which it was written."""
     found = parse_name(name)
     assert found is not None
     assert found.hour == ""
+
+
+@pytest.mark.parametrize("span", [
+    "1-9223372036854775808", "99999999999999999999-99999999999999999999", "7-3", "\uff11-\uff12",
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [f"node=a/{'0' * 16}", f"node=%40import/{'a' * 64}"])
+def test_a_range_that_cannot_be_is_none(kind, span):
+    """Its events count all the same, as those of any other name do."""
+    found = parse_name(f"dt=2026-11-01/hour=09/{kind}-{span}.jsonl.zst")
+    assert found is not None
+    assert (found.hour, found.boot, found.first, found.last) == ("2026-11-01T09", "", None, None)
+    assert found.prefix_sha256 == ""

@@ -90,6 +90,9 @@ ACCEPTED = {
                     {"ts": dt.datetime(2026, 11, 1, 11, 0, 0, 123456, dt.UTC)}),
     "24 h ahead": ('{"ts":"2026-11-02T12:00:00Z"}',
                    {"ts": dt.datetime(2026, 11, 2, 12, tzinfo=dt.UTC)}),
+    **{f"opened {text}": (f'{{{TS},"ts_open":"{text}"}}', {"ts_open": None}) for text in (
+        "0000-01-01T00:00:00Z", "-0001-01-01T00:00:00Z", "+10000-01-01T00:00:00Z", "garbage",
+    )},
     "colons and NUL": (f'{{{TS},"path":"a:b\\u0000c","user":"u:1"}}',
                        {"path": "a:b\0c", "user": "u:1"}),
     "spaces around": (f"  {{{TS}}}\t", {"op": ""}),
