@@ -191,15 +191,15 @@ class ObjectTarget:
             ) from None
 
     def write(self, path: str, parts: Parts, like: Stat) -> None:
-        """One conditional put; in several parts, where create-if-absent is a look before."""
+        """A look, then one conditional put; above SINGLE_PUT_BYTES one in several parts."""
         key = _key(path)
         try:
+            if not self._is_free(key):  # not every store minds the condition of a put
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
             if like.size_bytes <= SINGLE_PUT_BYTES:
                 obstore.put(self.store, key, b"".join(parts), mode="create")
-                return
-            if not self._is_free(key):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-            obstore.put(self.store, key, parts)
+            else:
+                obstore.put(self.store, key, parts)
         except AlreadyExistsError:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
         except BaseError as error:

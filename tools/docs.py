@@ -26,6 +26,7 @@ nothing cut. JSON is the body of the REST API. Exit codes: 0 done, 1 failed, 2 w
 With `--server URL` a command asks a `warpdrive serve` instead of the local lake: the same rows,
 the same changes. The token is `$WARPDRIVE_TOKEN`, else what `telemetry.token_file` or `token_env`
 of the config names. Commands about this machine (mount, move, doctor …) refuse it.
+Commands about now (serve, status, audit-log, every change …) refuse `--as-of`.
 
 Shell completion, for bash (zsh and fish alike):
 `eval "$(_WARPDRIVE_COMPLETE=bash_source warpdrive)"`

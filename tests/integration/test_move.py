@@ -180,6 +180,19 @@ def test_nothing_is_overwritten(ends, dst):
     assert found(ends.root("one") / "dir") == expected()
 
 
+def test_a_store_that_minds_no_condition_is_not_overwritten(new_home, moto_server, fault_proxy):
+    """Some take `If-None-Match` for nothing: what is there is looked for before."""
+    bucket = moto_server.bucket({"d/a": b"theirs"})
+    home = new_home(("one", moto_server.at(fault_proxy.url).backend(bucket, "careless")))
+    fill(home.root("one") / "d", {"a": 6, "b": 6})
+    fault_proxy.fault("careless", n=100)
+    said = home.run("move", "--src", "one:d", "--dst", "careless:d", "--delete")
+    assert (said.code, "1 of 2 files failed: d/a" in said.err) == (1, True), said
+    client = moto_server.client()
+    assert client.get_object(Bucket=bucket, Key="d/a")["Body"].read() == b"theirs"
+    assert found(home.root("one") / "d") == expected({"a": 6, "b": 6})
+
+
 def test_what_is_no_file_stays_and_is_named(ends):
     """Symlinks and sockets are not followed, not copied, and keep the original from going."""
     fill(ends.root("one") / "dir")
