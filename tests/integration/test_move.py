@@ -267,7 +267,7 @@ def test_a_killed_move_goes_on_and_loses_nothing(ends):
     right = expected(files)
     command = [sys.executable, "-c", "import cli; cli.main()", "move", "--src", "one:dir", "--dst",
                "two:dir", "--delete", "--workers", "2", "--config", str(ends.file)]  # fmt: skip
-    for enough in (5, 40):
+    for enough in (5, 20):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         while process.poll() is None and len(found_names(ends.root("two"))) < enough:
             time.sleep(0.001)
