@@ -43,7 +43,8 @@ class CounterPage:
     """The mapped page of the running boot. Without a file it lives in memory only."""
 
     def __init__(self, file: Path | None, boot: str) -> None:
-        self._map = mmap.mmap(-1, _BYTES) if file is None else _mapped(file)
+        self._file = file
+        self._map, self._inode = (mmap.mmap(-1, _BYTES), 0) if file is None else _mapped(file)
         self.cells = memoryview(self._map).cast("Q")
         self.slots = self.cells[SLOTS : 2 * SLOTS]
         self.cells[_BOOT] = int(boot, 16)
@@ -88,8 +89,10 @@ class CounterPage:
         self.cells[_CLEAN] = 1
 
     def flush(self) -> None:
-        """Write the page to its file, for the case of a power cut."""
+        """Write the page to its file, for the case of a power cut, or that the file was removed."""
         self._map.flush()
+        if self._file is not None and not is_file(self._file, self._inode):
+            os.close(_fresh(self._file, bytes(self._map)))
 
 
 def read_books(file: Path) -> Books | None:
@@ -122,14 +125,32 @@ def mark_clean(file: Path) -> None:
         page.write(struct.pack("=Q", 1))
 
 
-def _mapped(file: Path) -> mmap.mmap:
-    """A zeroed page in `file`, which replaces an older one at once or not at all."""
+def is_file(path: Path, inode: int) -> bool:
+    """Whether what is at `path` is still that file."""
+    try:
+        return path.stat().st_ino == inode
+    except OSError:
+        return False
+
+
+def _mapped(file: Path) -> tuple[mmap.mmap, int]:
+    """A zeroed page in `file`, and the number of its inode."""
+    fd = _fresh(file, bytes(_BYTES))
+    try:
+        return mmap.mmap(fd, _BYTES), os.fstat(fd).st_ino
+    finally:
+        os.close(fd)
+
+
+def _fresh(file: Path, content: bytes) -> int:
+    """`file` with that content, open; it replaces an older one at once or not at all."""
     fresh = file.with_suffix(".new")
     fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, bytes(_BYTES))
+        os.write(fd, content)
         os.fsync(fd)
         os.replace(fresh, file)
-        return mmap.mmap(fd, _BYTES)
-    finally:
+    except OSError:
         os.close(fd)
+        raise
+    return fd

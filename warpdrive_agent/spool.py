@@ -9,11 +9,12 @@ seal (a power cut costs at most that second).
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ from storage import landing
 from storage.clock import now
 from storage.errors import WarpdriveError
 from storage.landing import Event
-from warpdrive_agent.counters import CounterPage
+from warpdrive_agent.counters import CounterPage, is_file
 from warpdrive_agent.recovery import Recovered, recover
 from warpdrive_agent.segments import (
     ACTIVE,
@@ -38,6 +39,8 @@ from warpdrive_agent.segments import (
 
 SYNC_SECONDS = 1.0
 ENCODE_EVENTS = 2_000
+LOCK = "lock"
+log = logging.getLogger("warpdrive.telemetry")
 
 
 class Segment(NamedTuple):
@@ -87,32 +90,59 @@ class Spool:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
         self._fd = os.open(folder / ACTIVE, flags, 0o600)
 
+    def stand(self) -> None:
+        """Make the folder again where somebody removed it, from the files that are still open.
+
+        Segments that went with it are lost; the uploader counts them. Raises OSError, and
+        WarpdriveError where another agent has taken the place.
+        """
+        folder = self.folder
+        known = is_file(folder / ACTIVE, os.fstat(self._fd).st_ino)
+        if known and (folder / SEALED).is_dir():
+            return
+        log.warning("telemetry: the spool %s was removed; it is made again", folder)
+        private_folder(folder / SEALED)
+        if not is_file(folder / LOCK, os.fstat(self._lock).st_ino):
+            before, self._lock = self._lock, _locked(folder)
+            os.close(before)
+        if not known:
+            self._fd = _moved(self._fd, folder / ACTIVE, self.active.size_bytes)
+        self.page.flush()
+
     def append(self, events: Sequence[Event]) -> None:
         """Write events. On an error (disk full) none of them stands in the file."""
-        for start in range(0, len(events), ENCODE_EVENTS):
-            part = events[start : start + ENCODE_EVENTS]
-            lines, good = encode(part)
-            self.page.add_refused(len(part) - len(good))
-            if good:
-                self._write(lines)
-                self.active.add(good, len(lines))
-                self.spooled += len(good)
-        if time.monotonic() - self._synced_at >= SYNC_SECONDS:
-            os.fdatasync(self._fd)
-            self.page.flush()
-            self._synced_at = time.monotonic()
+        due = time.monotonic() - self._synced_at >= SYNC_SECONDS
+        if due:
+            self.stand()
+        before, active = self.active, replace(self.active)
+        try:
+            for start in range(0, len(events), ENCODE_EVENTS):
+                lines, good = encode(events[start : start + ENCODE_EVENTS])
+                if good:
+                    _write_all(self._fd, lines)
+                    active.add(good, len(lines))
+        except OSError:
+            os.ftruncate(self._fd, before.size_bytes)
+            raise
+        self.active = active
+        written = active.events - before.events
+        self.spooled += written
+        self.page.add_refused(len(events) - written)
+        if due:
+            self._sync()
 
     def seal(self) -> bool:
         """Turn the append file into a segment; False where there was nothing to seal."""
         active = self.active
         if not active.events:
             return False
+        self.stand()
         name = landing.segment_name(
             landing.hour_of(now()), self.node, self.boot, active.first, active.last
         )
         size = write_segment(self.folder, name, os.pread(self._fd, active.size_bytes, 0))
         self.page.add_sealed(active.events, active.last)
-        self.page.flush()  # before it may be uploaded: a power cut must not make it new again
+        self._sync()  # before it may be uploaded: a power cut must not make it new again
         self._segments[name] = size
         os.ftruncate(self._fd, 0)
         self.active = Active()
@@ -132,8 +162,14 @@ class Spool:
 
     def forget(self, name: str) -> None:
         """Delete a segment that the sink has acknowledged."""
-        (self.folder / SEALED / file_name(name)).unlink(missing_ok=True)
         self._segments.pop(name, None)
+        (self.folder / SEALED / file_name(name)).unlink(missing_ok=True)
+
+    def miss(self, name: str) -> None:
+        """Count a segment whose file somebody removed, unless it was let go of on purpose."""
+        landed = landing.parse_name(name)
+        if self._segments.pop(name, None) is not None and landed is not None:
+            self.page.add_spool_dropped((landed.last or 0) - (landed.first or 0) + 1)
 
     def set_aside(self, name: str) -> None:
         """Keep a segment that the sink refuses for good out of the way, for people to look at."""
@@ -158,14 +194,14 @@ class Spool:
         os.close(self._lock)
         self._fd = self._lock = -1
 
-    def _write(self, lines: bytes) -> None:
-        view = memoryview(lines)
+    def _sync(self) -> None:
+        """Bring it to the disk. Where that fails it is written all the same, never once more."""
+        self._synced_at = time.monotonic()
         try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError:
-            os.ftruncate(self._fd, self.active.size_bytes)
-            raise
+            os.fdatasync(self._fd)
+            self.page.flush()
+        except OSError as error:
+            log.warning("telemetry: the spool %s cannot be synced: %s", self.folder, error.strerror)
 
     def _make_room(self) -> None:
         while self.size_bytes > self.max_bytes and self._segments:
@@ -173,6 +209,25 @@ class Spool:
             segment = self.load(name)
             self.page.add_spool_dropped(0 if segment is None else lines_in(segment.data))
             self.forget(name)
+
+
+def _moved(old: int, path: Path, size: int) -> int:
+    """A new append file with what the old one holds; the old one is closed then."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(fd, os.pread(old, size, 0))
+    except OSError:
+        os.close(fd)
+        path.unlink(missing_ok=True)
+        raise
+    os.close(old)
+    return fd
+
+
+def _write_all(fd: int, lines: bytes) -> None:
+    view = memoryview(lines)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def encode(events: Sequence[Event]) -> tuple[bytes, Sequence[Event]]:
@@ -193,7 +248,7 @@ def _encodes(event: Event) -> bool:
 
 
 def _locked(folder: Path) -> int:
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

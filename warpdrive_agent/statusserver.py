@@ -12,6 +12,7 @@ import http.server
 import json
 import logging
 import os
+import socket
 import socketserver
 import threading
 from collections.abc import Generator
@@ -177,12 +178,26 @@ def short_path(folder: int) -> str:
     return f"/proc/self/fd/{folder}/{SOCKET}"
 
 
+def _answers(socket_file: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(socket_file)
+        except OSError:
+            return False
+    return True
+
+
 def _open_socket(path: Path, agent: Agent) -> SocketServer:
     private_folder(path.parent)
-    path.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     before = os.umask(0o177)
     try:
+        if _answers(short_path(folder)):
+            raise WarpdriveError(
+                f"cache.path {path.parent} is in use by another agent: stop that agent, "
+                "or give this one its own cache.path."
+            )
+        path.unlink(missing_ok=True)
         return SocketServer(short_path(folder), agent)
     finally:
         os.umask(before)

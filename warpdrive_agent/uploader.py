@@ -57,7 +57,7 @@ class Uploader:
             self._wake.clear()
             stopping = self._stop.is_set()
             if retry_at is None or stopping or time.monotonic() >= retry_at:
-                retry_at = self._retry_time(delivered=self._deliver())
+                retry_at = self._retry_time(delivered=self._delivered())
             if stopping:
                 return
 
@@ -68,10 +68,17 @@ class Uploader:
         wait, self._wait = self._wait, min(self._wait * 2, LONGEST_WAIT_SECONDS)
         return time.monotonic() + wait * random.uniform(0.5, 1.5)
 
+    def _delivered(self) -> bool:
+        try:
+            return self._deliver()
+        except Exception as error:  # noqa: BLE001 - the spool's disk may fail: the thread must live
+            return self._failed(f"{type(error).__name__}: {error}")
+
     def _deliver(self) -> bool:
         for name in self._spool.pending():
             segment = self._spool.load(name)
             if segment is None:
+                self._spool.miss(name)
                 continue
             try:
                 self._sink.send(segment.name, segment.data)

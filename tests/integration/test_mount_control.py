@@ -149,6 +149,20 @@ def test_a_mount_point_is_known_as_mounted_whatever_its_name(tmp_path, mount, na
     assert tmp_path.name not in Path("/proc/self/mountinfo").read_text()
 
 
+def test_a_second_agent_does_not_take_the_cache_folder_of_the_first(tmp_path, mount, server):
+    """With a spool of its own it got as far as the socket, and `stats` asked the wrong one."""
+    (tmp_path / "other").mkdir()
+    other = Mount(tmp_path / "other", [server.backend()], "spool_path: ./spool")
+    other.config.write_text(other.config.read_text().replace("./cache", str(tmp_path / "cache")))
+    with mount:
+        with pytest.raises(RuntimeError, match=r"cache\.path .* is in use by another agent: stop"):
+            other.start()
+        assert not other.is_mounted
+        assert agent_status(mount.settings)["mount_point"] == str(mount.point)
+    with other:
+        assert other.is_mounted
+
+
 @pytest.mark.parametrize("running", [True, False])
 def test_warm_fills_the_cache_and_resumes(mount, server, running):
     if running:

@@ -6,6 +6,7 @@
 import datetime as dt
 import errno
 import os
+import shutil
 
 import pytest
 
@@ -177,9 +178,21 @@ def test_a_full_disk_leaves_no_half_batch(make, monkeypatch):
         spool.append(events(3, 4))
     monkeypatch.undo()
     assert (spool.folder / ACTIVE).stat().st_size == size == spool.active.size_bytes
+    monkeypatch.setattr(spool_module, "ENCODE_EVENTS", 1)
+    calls = iter([write])
+
+    def second(fd, data):
+        return next(calls, short)(fd, data)
+
+    monkeypatch.setattr(spool_module.os, "write", second)
+    with pytest.raises(OSError, match="No space"):
+        spool.append(events(3, 4))  # the first part fits, the second does not
+    monkeypatch.undo()
+    assert (spool.folder / ACTIVE).stat().st_size == size == spool.active.size_bytes
     spool.append(events(3, 4))
     spool.seal()
     assert lines_in(spool.load(spool.pending()[0]).data) == 4
+    assert spool.spooled == 4
 
 
 def test_a_full_spool_drops_the_oldest_and_counts(make):
@@ -200,6 +213,46 @@ def test_an_event_that_cannot_be_written_does_not_spoil_its_batch(make):
     assert spool.page.refused == 1
     spool.seal()
     assert lines_in(spool.load(spool.pending()[0]).data) == 2
+
+
+def test_a_spool_that_was_removed_is_made_again_and_its_loss_is_counted(make, tmp_path):
+    """`rm -r` of the cache folder: what is open is not lost, what was sealed is, and is told."""
+    spool = make()
+    spool.append(events(1, 3, spool.boot))
+    spool.seal()
+    (gone,) = spool.pending()
+    spool.append(events(4, 5, spool.boot))
+    shutil.rmtree(tmp_path / "spool")
+    assert spool.load(gone) is None
+    spool.miss(gone)
+    spool.miss(gone)
+    assert spool.page.spool_dropped == 3
+    assert spool.seal()
+    spool.append(events(6, 6, spool.boot))
+    (name,) = spool.pending()
+    assert lines_in(spool.load(name).data) == 2
+    with pytest.raises(WarpdriveError, match="in use by process"):
+        make()
+    os.close(spool._fd)
+    os.close(spool._lock)
+    spool._fd = -1
+    after = make()
+    assert (after.recovered.boot, after.recovered.events) == (spool.boot, 1)
+    assert after.recovered.lost == 0
+
+
+def test_a_disk_that_cannot_sync_has_nothing_written_twice(make, monkeypatch):
+    spool = make()
+
+    def broken(fd):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(spool_module, "SYNC_SECONDS", 0)
+    monkeypatch.setattr(os, "fdatasync", broken)
+    spool.append(events(1, 3))
+    spool.append(events(4, 4))
+    assert spool.seal()
+    assert lines_in(spool.load(spool.pending()[0]).data) == 4
 
 
 def test_two_agents_cannot_share_a_spool(make):
