@@ -30,6 +30,8 @@ class Stat(NamedTuple):
     accessed_ns: int = 0
     inode: int = 0
     """Of a local file; 0 where the backend has none."""
+    blocks: int = -1
+    """Of 512 bytes, on disk: fewer than its size where it has holes; -1 where nobody knows."""
 
     @property
     def identity(self) -> str:

@@ -227,6 +227,7 @@ def _stat(found: os.stat_result) -> Stat:
         changed_ns=found.st_ctime_ns,
         accessed_ns=found.st_atime_ns,
         inode=found.st_ino,
+        blocks=found.st_blocks,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -274,6 +275,8 @@ class BlockCache:
         self.spare = Spare()
         self._objects: dict[ObjectKey, CachedObject] = {}
         self._idle: OrderedDict[ObjectKey, CachedObject] = OrderedDict()
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._most_idle = IDLE_OBJECTS if files < 0 else min(IDLE_OBJECTS, files // 8)
         self._lock = threading.Lock()
 
     def open(self, key: ObjectKey, reader: Reader) -> CachedBlocks:
@@ -304,7 +307,7 @@ class BlockCache:
                 retired = None if shared.users else shared  # its files were removed meanwhile
             elif not shared.users:
                 self._idle[shared.file.key] = shared
-            if len(self._idle) > IDLE_OBJECTS:
+            if len(self._idle) > self._most_idle:
                 _, retired = self._idle.popitem(last=False)
                 self._objects.pop(retired.file.key, None)
         if retired is not None:

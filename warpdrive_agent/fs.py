@@ -17,6 +17,7 @@ import os
 import stat as modes
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pyfuse3
@@ -63,6 +64,16 @@ def guarded(handler: Handler[T]) -> Handler[T]:
     return run
 
 
+@dataclass
+class OpenFolder:
+    """A folder that a program lists, and what was found in it."""
+
+    node: Node
+    ctx: Any
+    entries: list[tuple[bytes, Node, Stat]]
+    told: bool = False
+
+
 class WarpdriveFS(pyfuse3.Operations):
     """Handlers of one read-only mount."""
 
@@ -82,7 +93,7 @@ class WarpdriveFS(pyfuse3.Operations):
         self._born_ns = time.time_ns()
         self._files: dict[int, Handle] = {}
         self._opened: dict[int, Node] = {}
-        self._folders: dict[int, list[tuple[bytes, Node, Stat]]] = {}
+        self._folders: dict[int, OpenFolder] = {}
         self._next_handle = 1
         self._waiting = trio.CapacityLimiter(WAITING_READS)
 
@@ -189,6 +200,11 @@ class WarpdriveFS(pyfuse3.Operations):
     async def opendir(self, inode: int, ctx: Any) -> int:
         """List a folder once; `readdir` tells it in pieces."""
         node = self._node(inode)
+        number = self._number()
+        self._folders[number] = OpenFolder(node, ctx, await self._entries(node, ctx))
+        return number
+
+    async def _entries(self, node: Node, ctx: Any) -> list[tuple[bytes, Node, Stat]]:
         entries: dict[bytes, tuple[bytes, Node, Stat]] = {}
         if node.backend is not None:
             source = self._source(node)
@@ -206,14 +222,16 @@ class WarpdriveFS(pyfuse3.Operations):
             child = self._names.child(node, name, path_text(name))
             if child is not None:
                 self._add(entries, node, name, await self._stat_or_none(child, ctx))
-        number = self._number()
-        self._folders[number] = list(entries.values())
-        return number
+        return list(entries.values())
 
     @guarded
     async def readdir(self, fh: int, start_id: int, token: Any) -> None:
         """Tell the next entries of an open folder, with their attributes."""
-        entries = self._folders[fh]
+        folder = self._folders[fh]
+        if start_id == 0 and folder.told:  # rewinddir: from the front, as it is by now
+            folder.entries = await self._entries(folder.node, folder.ctx)
+        folder.told = True
+        entries = folder.entries
         for index in range(start_id, len(entries)):
             name, node, stat = entries[index]
             node = self._names.child(self._node(node.parent), name, path_text(name)) or node
@@ -346,7 +364,7 @@ class WarpdriveFS(pyfuse3.Operations):
         found.st_nlink = stat.links
         found.st_uid, found.st_gid = stat.uid, stat.gid
         found.st_size = stat.size_bytes
-        found.st_blocks = -(-stat.size_bytes // 512)
+        found.st_blocks = -(-stat.size_bytes // 512) if stat.blocks < 0 else stat.blocks
         found.st_mtime_ns = stat.modified_ns
         found.st_ctime_ns = stat.changed_ns or stat.modified_ns
         found.st_atime_ns = stat.accessed_ns or stat.modified_ns

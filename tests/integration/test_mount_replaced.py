@@ -1,4 +1,5 @@
 # pyright: reportOptionalSubscript=false
+# ruff: noqa: PTH208 - the folder is an open one
 """Files that are replaced or removed while programs read them: the old one whole, or an error."""
 
 import errno
@@ -91,6 +92,15 @@ def test_a_file_that_grows_is_seen_by_who_has_it_open(local):
         file.write(b"more")
     until(lambda: os.fstat(fd).st_size == len(OLD) + 4)
     assert rest(fd) == b"more"
+    os.close(fd)
+
+
+def test_a_folder_that_is_listed_again_shows_what_came_meanwhile(local):
+    """Through one open folder, as by `rewinddir`."""
+    fd = os.open(local.point / "b", os.O_RDONLY)
+    assert os.listdir(fd) == ["f"]
+    (local.source / "g").write_bytes(b"")
+    assert sorted(os.listdir(fd)) == ["f", "g"]
     os.close(fd)
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import errno
 import os
+import resource
 import shutil
 import stat
 import threading
@@ -257,6 +258,19 @@ def test_another_block_size_does_not_pull_the_map_away_from_who_uses_it(make):
     assert second.fetch(0, len(DATA))[0] == DATA
     first.close()
     second.close()
+
+
+def test_files_that_nobody_uses_leave_open_files_for_others(make):
+    """Each object has two: a process that may have 1,024 must not spend them on idle ones."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        cache = make()
+        for index in range(50):
+            opened(cache, Remote(b"1"), f"p{index}").close()
+        assert len(cache._idle) == 32
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_plug_in_that_breaks_is_a_failed_file_not_a_forgotten_one(make):
