@@ -37,7 +37,7 @@ class KeyValue(msgspec.Struct):
     """An attribute."""
 
     key: str | None = None
-    value: Any = None
+    value: dict[str, Any] | None = None
 
 
 class Record(msgspec.Struct, rename="camel"):

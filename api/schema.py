@@ -65,16 +65,18 @@ EVENT: Schema = {
         "backends": {"type": ["array", "null"], "items": TEXT},
     },
 }  # fmt: skip
-_KEY_VALUE: Schema = {
-    "type": "object",
-    "properties": {
-        "key": TEXT,
-        "value": {"type": "object"},
-    },
-}
 NANOSECONDS: Schema = {
-    "type": ["string", "integer"], "description": "64-bit integers of OTLP travel as texts.",
+    "type": ["string", "integer", "null"],
+    "description": "64-bit integers of OTLP travel as texts.",
 }  # fmt: skip
+
+
+def _lists(**properties: Schema) -> Schema:
+    """An array of such objects, or null: proto3's JSON takes null for what is not there."""
+    return {"type": ["array", "null"], "items": {"type": "object", "properties": properties}}
+
+
+_ATTRIBUTES = _lists(key=maybe(TEXT), value={"type": ["object", "null"]})
 BODIES: dict[str, dict[str, Schema]] = {
     "quota_body": {"application/json": row(
         {"team_name": NAME},
@@ -105,20 +107,12 @@ BODIES: dict[str, dict[str, Schema]] = {
     },
     "otlp_logs": {"application/json": {
         "type": "object",
-        "properties": {"resourceLogs": {"type": "array", "items": {
-            "type": "object",
-            "properties": {
-                "resource": {"type": "object", "properties": {
-                    "attributes": {"type": "array", "items": _KEY_VALUE}}},
-                "scopeLogs": {"type": "array", "items": {"type": "object", "properties": {
-                    "logRecords": {"type": "array", "items": {"type": "object", "properties": {
-                        "timeUnixNano": NANOSECONDS,
-                        "observedTimeUnixNano": NANOSECONDS,
-                        "attributes": {"type": "array", "items": _KEY_VALUE},
-                    }}},
-                }}},
-            },
-        }}},
+        "properties": {"resourceLogs": _lists(
+            resource={"type": ["object", "null"], "properties": {"attributes": _ATTRIBUTES}},
+            scopeLogs=_lists(logRecords=_lists(
+                timeUnixNano=NANOSECONDS, observedTimeUnixNano=NANOSECONDS, attributes=_ATTRIBUTES,
+            )),
+        )},
     }},
 }  # fmt: skip
 AUDIT = {

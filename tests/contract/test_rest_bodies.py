@@ -52,7 +52,7 @@ def test_null_is_as_if_the_key_were_not_there(api, body):
     ("bytes_read", {"intValue": "²"}), ("bytes_read", {"intValue": "٣"}),
     ("bytes_read", {"intValue": "9" * 5000}), ("bytes_read", {"intValue": None}),
     ("backends", {"arrayValue": "x"}), ("backends", {"arrayValue": {"values": "x"}}),
-    ("backends", {"arrayValue": {"values": [5]}}), ("bytes_read", 5.5), ("path", ["x"]),
+    ("backends", {"arrayValue": {"values": [5]}}),
 ])  # fmt: skip
 def test_a_wrong_value_refuses_its_record_only(api, folder, wrong):
     user = f"beside {wrong}"
@@ -61,6 +61,11 @@ def test_a_wrong_value_refuses_its_record_only(api, folder, wrong):
     assert [line["ts"] for line in landed(folder) if line.get("user") == user] == [
         "2026-01-05T10:00:00.123456Z"
     ]
+
+
+def test_a_value_that_is_no_object_is_no_otlp(api):
+    for value in (5.5, ["x"], "x"):
+        assert api.post("/v1/logs", sent(record("none", ("path", value)))).status == 400
 
 
 @pytest.mark.parametrize(("time", "told"), [
