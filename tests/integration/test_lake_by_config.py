@@ -9,19 +9,22 @@ from tests.servers.asgi import InProcess
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory, moto_server):
+def bucket(moto_server):
+    """Where the lake and its landing zone are."""
+    return moto_server.bucket()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, moto_server, bucket):
     """A published lake in a bucket; its workers are processes of their own."""
     home = Home(tmp_path_factory.mktemp("reached"), extra="runner: {kind: processes, workers: 2}")
     reached = (
         f"config: {{endpoint_url: '{moto_server.url}'}}, auth: {{method: static, access_key_id: "
         f"{moto_server.access_key_id}, secret_access_key: {moto_server.secret_access_key}}}"
     )
-    home.bucket = moto_server.bucket()
     text = home.file.read_text()
     for key, place in (("root", "lake"), ("landing", "landing")):
-        text = text.replace(
-            f"{key}: ./{place}", f"{key}: 's3://{home.bucket}/{place}', {reached}", 1
-        )
+        text = text.replace(f"{key}: ./{place}", f"{key}: 's3://{bucket}/{place}', {reached}", 1)
     home.file.write_text(text)
     for name in ("a", "b"):
         (home.root() / name).write_bytes(b"x" * 7)
@@ -46,10 +49,10 @@ def api(home):
         yield found
 
 
-def test_what_lands_is_ingested_and_folded_by_the_workers(home, moto_server):
+def test_what_lands_is_ingested_and_folded_by_the_workers(home, moto_server, bucket):
     """Two landing days are two tasks, each in a process of its own."""
     event = b'{"ts":"2026-%b-01T00:00:00Z","user":"ann","backend":"data","path":"a","op":"read"}'
-    moto_server.put(home.bucket, {
+    moto_server.put(bucket, {
         f"landing/dt=2026-{month}-01/hour=00/a.jsonl": event % month.encode()
         for month in ("01", "02")
     })  # fmt: skip
