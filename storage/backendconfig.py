@@ -16,6 +16,7 @@ AUTH_METHODS = (
 )  # fmt: skip
 CRAWL_NEEDS = ("tier", "owner")
 REPORT_SAMPLE = 100
+NAME_BYTES = 255
 
 
 class Auth(NamedTuple):
@@ -77,11 +78,10 @@ def read_backend(section: Section, folder: Path) -> Backend:
     options = section.section("config").strings()
     if kind == "local" and "root" in options:
         options["root"] = placed(folder, options["root"])
-    mount_path = "/" + section.text("mount_path", name).strip("/")
     found = Backend(
         name=name,
         type=kind,
-        mount_path=mount_path,
+        mount_path=_mount_path(section, name),
         options=options,
         auth=read_auth(section.section("auth")),
         inventory=_inventory(section, folder),
@@ -94,6 +94,18 @@ def read_backend(section: Section, folder: Path) -> Backend:
         raise section.error("config", f"backend '{name}' is local and needs config.root.")
     section.finish("price")
     return found
+
+
+def _mount_path(section: Section, name: str) -> str:
+    parts = [part for part in section.text("mount_path", name).split("/") if part]
+    for part in parts:
+        if part in (".", "..") or "\0" in part or len(part.encode()) > NAME_BYTES:
+            raise section.error(
+                "mount_path",
+                f"{part[:40]!r} cannot be the name of a folder: no '.', '..' or NUL, at most "
+                f"{NAME_BYTES} bytes.",
+            )
+    return "/" + "/".join(parts)
 
 
 def _crawl(section: Section) -> Crawl:

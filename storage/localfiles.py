@@ -99,7 +99,7 @@ class LocalSource:
 
     def space(self) -> os.statvfs_result:
         """Size and free room of the file system below the root."""
-        return os.statvfs(self.root)
+        return os.fstatvfs(self._root)  # by its path it may be below the agent's own mount
 
     def close(self) -> None:
         """Let go of the root; twice is harmless."""

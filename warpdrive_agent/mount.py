@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.config import Config
-from storage.errors import WarpdriveError
+from storage.errors import ConfigError, WarpdriveError
 from warpdrive_agent.agent import Agent
 from warpdrive_agent.capability import may_allow_other, mount_problem
-from warpdrive_agent.mountpoint import prepare, tune, unmount
+from warpdrive_agent.mountpoint import prepare, real_path, tune, unmount
 from warpdrive_agent.segments import private_folder
 from warpdrive_agent.statusserver import StatusServer
 
@@ -41,6 +41,7 @@ def run_mount(
     if not config.backends:
         raise WarpdriveError(f"{config.file}: backends: there is none to mount: add one.")
     prepare(config.mount_point)
+    _refuse_inside(config)
     if daemon:
         _in_background(config, ready or _nothing)
     else:
@@ -50,6 +51,22 @@ def run_mount(
 def pid_file(config: Config) -> Path:
     """Where `--daemon` writes its process id."""
     return Path(config.telemetry.spool_path).parent / PID_FILE
+
+
+def _refuse_inside(config: Config) -> None:
+    """What the agent writes must not lie in its mount: it would wait for its own answer."""
+    telemetry, point = config.telemetry, real_path(config.mount_point)
+    places = {"cache.path": config.cache.path, "telemetry.spool_path": telemetry.spool_path}
+    if telemetry.sink == "file":
+        places["telemetry.file_path"] = telemetry.file_path
+    if telemetry.sink == "objectstore":
+        places["telemetry.landing"] = telemetry.landing.removeprefix("file://")
+    for key, place in places.items():
+        if "://" not in place and Path(os.path.realpath(place)).is_relative_to(point):
+            raise ConfigError(
+                f"{config.file}: {key} {place} lies in the mount point {point}, where the agent "
+                f"cannot write: name a folder outside of it, or another mount_point."
+            )
 
 
 def _nothing() -> None:

@@ -38,7 +38,7 @@ class Mounted(NamedTuple):
 
 def mounted_at(path: str) -> Mounted | None:
     """What is mounted exactly at `path`; the last one, if several are."""
-    wanted, found = os.fsencode(_real(path)), None
+    wanted, found = os.fsencode(real_path(path)), None
     for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
         left, _, right = line.partition(b" - ")
         fields = left.split(b" ")
@@ -47,7 +47,7 @@ def mounted_at(path: str) -> Mounted | None:
     return found
 
 
-def _real(path: str) -> str:
+def real_path(path: str) -> str:
     """The path without symlinks, as the kernel names mounts; a mount that is there is not asked."""
     path = os.path.abspath(path)
     try:

@@ -86,6 +86,8 @@ class TcpServer(http.server.ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], agent: Agent) -> None:
         self.agent = agent
         self.local = False
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
         super().__init__(address, Handler)
 
 

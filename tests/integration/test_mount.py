@@ -143,6 +143,15 @@ MUTATIONS = {
 }
 
 
+def test_a_folder_can_be_mounted_over_itself(tmp_path):
+    """Programs keep their paths; asking for the room of it must not ask the mount again."""
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "mnt/f").write_text("x")
+    with Mount(tmp_path, [local("b", tmp_path / "mnt", "/")]) as mount:
+        assert sh(f"timeout -s KILL 5 df --output=size {mount.point} | tail -1").strip().isdigit()
+        assert os.listdir(mount.point) == ["f"]
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_every_mutation_is_erofs(exact, name):
     with pytest.raises(OSError) as caught:
@@ -357,6 +366,9 @@ def test_a_bad_mount_point_is_one_clear_line(tmp_path, tree):
     refused(lost, "No such file or directory: make its parent folder")
     gone = Mount(tmp_path, [local("b", tmp_path / "gone")])
     refused(gone, "backend 'b': config.root .*gone: No such file")
+    inside = Mount(tmp_path, [local("b", tree)])
+    inside.config.write_text(inside.config.read_text().replace("./cache", "./mnt/cache"))
+    refused(inside, "cache.path .*mnt/cache lies in the mount point .*: name a folder outside")
     assert not mount.is_mounted
 
 

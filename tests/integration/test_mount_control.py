@@ -7,6 +7,7 @@ import signal
 import socket
 import urllib.error
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from objectserver import ObjectServer
 
 from storage.config import load_config
 from storage.errors import BackendError, UsageError, WarpdriveError
+from warpdrive_agent.agent import Agent
 from warpdrive_agent.control import agent_stats, agent_status, warm_cache
 from warpdrive_agent.mountpoint import prepare
-from warpdrive_agent.statusserver import listen_address, socket_path
+from warpdrive_agent.statusserver import TcpServer, listen_address, socket_path
 from warpdrive_agent.warm import WarmOrder
 
 pytestmark = needs_mount
@@ -221,6 +223,17 @@ def test_a_warm_of_a_backend_that_came_after_the_start_is_one_line(mount, server
         list(warm_cache(load_config(str(mount.config)), WarmOrder("later")))
     mount.stop()
     assert "Traceback" not in mount.errors
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="2026-11-26: no IPv6 here")
+def test_metrics_can_listen_on_ipv6(tmp_path):
+    """The address of the config, in its brackets, as in a URL."""
+    config = tmp_path / "w.yaml"
+    config.write_text("telemetry: {enabled: false}\n")
+    with closing(Agent(load_config(str(config)))) as agent:
+        server = TcpServer(listen_address("[::1]:0"), agent)
+        assert server.server_address[:1] == ("::1",)
+        server.server_close()
 
 
 def test_an_address_without_a_host_is_loopback():

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import localfiles
-from storage.errors import BackendError
+from storage.config import load_config
+from storage.errors import BackendError, ConfigError
 from storage.localfiles import LocalSource
 from storage.paths import path_bytes, path_text
 
@@ -120,3 +121,15 @@ def test_only_regular_files_can_be_read(source):
 def test_a_root_that_is_missing_is_one_clear_line(tmp_path):
     with pytest.raises(BackendError, match=r"backend 'b'.*nope.*No such file"):
         LocalSource("b", str(tmp_path / "nope"))
+
+
+@pytest.mark.parametrize("place", ["/../x", "a/./b", "n" * 256, "a\\0b", "ü" * 128])
+def test_a_mount_path_that_no_folder_can_have_is_one_line(tmp_path, place):
+    """The backend was mounted where nobody could see it."""
+    file = tmp_path / "w.yaml"
+    backend = '{name: b, type: local, mount_path: "%s", config: {root: .}}'
+    file.write_text(f"backends:\n  - {backend % place}\n")
+    with pytest.raises(ConfigError, match=r"w\.yaml:2: backends\[0\]\.mount_path: '.*' cannot be"):
+        load_config(str(file))
+    file.write_text(f"backends:\n  - {backend % '//x//y/'}\n")
+    assert load_config(str(file)).backends[0].mount_path == "/x/y"
