@@ -19,6 +19,7 @@ from api.app import make_app
 from api.protocol import Protocol
 from storage.config import Config
 from storage.errors import ConfigError
+from storage.priority import run_in_turns
 
 STOP_SECONDS = 3
 LAST_SECONDS = 4.5
@@ -91,6 +92,7 @@ def run(
     )  # fmt: skip
     server = _Server(settings, ready, done)
     sys.setswitchinterval(SWITCH_SECONDS)
+    run_in_turns()  # rather than at the end of what the engine's process computes
     with asyncio.Runner(loop_factory=settings.get_loop_factory()) as runner:
         runner.run(server.serve(sockets=[sock]))
     if not server.started:

@@ -1,10 +1,13 @@
 """The server's life: how it starts, what it says, how it stops."""
 
 import contextlib
+import ctypes
 import datetime as dt
 import os
+import platform
 import signal
 import socket
+import struct
 import time
 from pathlib import Path
 
@@ -33,6 +36,15 @@ def workers(server):
     """Pids of the server's children."""
     pid = server.process.pid
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def slice_ns(pid):
+    """What a thread may compute before others of its core have their turn: sched_getattr(2)."""
+    number = {"x86_64": 315, "aarch64": 275}[platform.machine()]
+    told = ctypes.create_string_buffer(48)
+    pid = 0 if pid == "self" else int(pid)
+    assert ctypes.CDLL(None).syscall(number, pid, told, len(told), 0) == 0
+    return struct.unpack("=IIQiIQQQ", told.raw)[5]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -174,6 +186,12 @@ def test_the_engine_has_a_process_of_lower_priority_that_ends_with_the_server(ne
         assert nice == min(19, os.getpriority(os.PRIO_PROCESS, pid) + 10)
         group = Path(f"/proc/{engine}/autogroup")  # absent where Linux does not group sessions
         assert not group.exists() or group.read_text().split()[1:] in (["nice", "10"], [])
+        assert server.post("ingest", [EVENT]).status == 200
+        slices = [slice_ns(thread.name) for thread in Path(f"/proc/{pid}/task").iterdir()]
+        if tuple(map(int, os.uname().release.split(".")[:2])) >= (6, 12):
+            assert slice_ns(pid) == 100_000
+            assert slices.count(100_000) >= 3  # the loop, the lander, who waits for the engine
+            assert slice_ns(engine) == slice_ns("self") > 500_000
     finally:
         server.stop(number)
     until(lambda: ended(engine), 5)
