@@ -135,7 +135,10 @@ async def _until_signal(scope: Any) -> None:
     import pyfuse3
     import trio
 
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a closed terminal, unless under nohup
+        ends.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*ends) as signals:
         async for number in signals:
             log.info("%s: unmounting", signal.Signals(number).name)
             pyfuse3.terminate()

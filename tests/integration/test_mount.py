@@ -264,7 +264,7 @@ def test_a_changed_file_is_never_served_from_old_pages(tmp_path, level):
         assert (mount.point / "b/f").read_bytes() == b"newer" * 1000
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_flushes_and_unmounts_though_a_file_is_open(tmp_path, tree, number):
     with Mount(tmp_path, [local("b", tree)], "level: exact") as mount:
         file = open(mount.point / "b/page", "rb", buffering=0)  # noqa: SIM115
