@@ -42,7 +42,12 @@ class _Server(uvicorn.Server):
         self._done = done
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Begin to stop; a question that still runs in a thread does not hold the end up."""
+        """Begin to stop; a question that still runs in a thread does not hold the end up.
+
+        Who asks again gets no other stop: what was taken must land, and that takes seconds.
+        """
+        if self.should_exit:
+            return
         super().handle_exit(sig, frame)
         last = threading.Timer(LAST_SECONDS, self._leave)
         last.daemon = True

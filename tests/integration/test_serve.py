@@ -64,6 +64,19 @@ def test_says_where_it_listens_and_stops_cleanly(home, number):
     ]
 
 
+def test_who_asks_twice_to_stop_gets_the_same_stop(home):
+    """An impatient Ctrl+C keeps nobody from their answer, and leaves no traceback."""
+    server = Server(home.file)
+    with asking(server, "ingest", 100) as slow:
+        for _ in range(2):
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.2)  # signals that come together count as one
+        assert server.stop(signal.SIGINT) == 0
+        assert slow.recv(100).startswith(b"HTTP/1.1 503 ")
+    assert server.said[-1] == "Control plane shut down cleanly.\n"
+    assert not [line for line in server.complaints if "Traceback" in line]
+
+
 def test_a_crawl_is_a_barrier(home):
     (home.root() / "a.bin").write_bytes(b"x" * 1000)
     server = Server(home.file)
