@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 
 from storage.listing.arrow import Numbers, call, numbers
-from storage.listing.links import walked
+from storage.listing.links import LAST_SECOND, walked
 from storage.paths import path_text
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ _FIELDS = (
     "size_bytes", "modified_s", "modified_ns10", "accessed_s", "accessed_ns10", "uid", "gid",
     "mode", "inode", "links", "blocks", "device",
 )  # fmt: skip
+# Some network file systems number files with all 64 bits: read as they are, kept as signed.
+_TYPES = dict.fromkeys(_FIELDS, pa.int64()) | dict.fromkeys(("inode", "device"), pa.uint64())
 _READ = 1 << 20
 _PARSE = 2 << 20
 _STARTS = 500
@@ -256,14 +258,15 @@ def _numbers(text: bytes) -> dict[str, Numbers]:
         pa.BufferReader(text),
         read_options=csv.ReadOptions(column_names=_FIELDS, use_threads=False, block_size=_READ),
         parse_options=csv.ParseOptions(delimiter=".", quote_char=False),
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(_FIELDS, pa.int64())),
+        convert_options=csv.ConvertOptions(column_types=_TYPES),
     )
     columns = table.combine_chunks().to_batches()[0]
     raw = {name: numbers(columns[name]) for name in _FIELDS}
     digits = [raw["mode"] // 10**place % 10 for place in range(4)]
     raw["mode"] = digits[0] + 8 * digits[1] + 64 * digits[2] + 512 * digits[3]
     for name in ("modified", "accessed"):
-        raw[f"{name}_ns"] = raw[f"{name}_s"] * 10**9 + raw[f"{name}_ns10"] // 10
+        seconds = raw[f"{name}_s"].clip(-LAST_SECOND, LAST_SECOND)
+        raw[f"{name}_ns"] = seconds * 10**9 + raw[f"{name}_ns10"] // 10
     return raw
 
 

@@ -18,6 +18,8 @@ RAW: tuple[str, ...] = (
     "size_bytes", "modified_ns", "accessed_ns", "uid", "gid", "mode", "inode", "links", "blocks",
     "device",
 )  # fmt: skip
+LAST_SECOND = 2**63 // 10**9 - 1
+"""What is later (the year 2262) is told as this: it must not come out as long ago."""
 WALKED = pa.schema([*LISTED, ("device", pa.int64())])
 
 

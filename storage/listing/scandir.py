@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from storage.listing.links import RAW, ROWS, walked
+from storage.listing.links import LAST_SECOND, RAW, ROWS, walked
 from storage.paths import path_text
 
 
@@ -40,9 +40,20 @@ def walk(
 
 
 def _batch(paths: list[bytes], found: list[tuple[int, ...]]) -> pa.RecordBatch:
-    columns = np.array(found, dtype=np.int64).T
+    try:
+        columns = np.array(found, dtype=np.int64).T
+    except OverflowError:
+        columns = np.array([[*map(_kept, RAW, row)] for row in found], dtype=np.int64).T
     raw = dict(zip(RAW, columns, strict=True))
     return walked(pa.array([path_text(path) for path in paths], pa.string()), raw)
+
+
+def _kept(name: str, value: int) -> int:
+    """As the other walker keeps it: times up to the last that fits, the rest as signed."""
+    if name.endswith("_ns"):
+        last = LAST_SECOND * 10**9
+        return min(max(value, -last), last + 10**9 - 1)
+    return value if value < 2**63 else value - 2**64
 
 
 def _files(

@@ -113,6 +113,31 @@ def test_find_and_our_own_walker_give_identical_rows(files, links):
 
 
 @pytest.mark.parametrize("walker", WALKERS)
+@pytest.mark.parametrize(("second", "earliest"), [(9_300_000_000, 2262), (-3_000_000_000, 1700)])
+def test_a_time_that_no_column_holds_stays_on_its_side(tmp_path, walker, second, earliest):
+    """A file of the year 2264 must not look as if nobody had touched it since 1679."""
+    (tmp_path / "a").touch()
+    os.utime(tmp_path / "a", (second, second))
+    found, _ = rows(tmp_path, walker)
+    assert earliest <= found["a"]["modified_at"].year <= earliest + 270
+    assert (found["a"]["modified_at"] > AT) == (second > 0)
+
+
+def test_numbers_of_64_bits_are_read_by_both_walkers():
+    """Inodes of some network file systems are beyond 2^63; times of a damaged one are anything."""
+    inode, last = 13_524_286_012_637_577_735, 2**64 - 1
+    line = f"5.{2**40}.0.{-(2**40)}.0.1.2.644.{inode}.1.8.{last}\n".encode()
+    (by_find,) = gnufind._take(bytearray(line), bytearray(b"./a\0"))
+    told = (5, 2**40 * 10**9, -(2**40) * 10**9, 1, 2, 0o644, inode, 1, 8, last)
+    by_scandir = scandir._batch([b"a"], [told])
+    assert by_find["inode"].to_pylist() == by_scandir["inode"].to_pylist() == [inode - 2**64]
+    assert by_find["device"].to_pylist() == by_scandir["device"].to_pylist() == [-1]
+    for rows_ in (by_find, by_scandir):
+        assert rows_["modified_at"][0].as_py().year == 2262
+        assert rows_["native_access_at"][0].as_py().year == 1677
+
+
+@pytest.mark.parametrize("walker", WALKERS)
 def test_links_loops_and_what_is_no_file(tmp_path, walker):
     """Symlinks are not followed, pipes are no files, hard links have their bytes once."""
     (tmp_path / "d/e").mkdir(parents=True)
