@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import ColumnProperties, DeltaTable, Schema, WriterProperties
@@ -15,6 +15,17 @@ from lake.schemas import Table
 from lake.sql import quoted
 
 Where = Mapping[str, str | int | Sequence[str]]
+
+
+class Handle(DeltaTable):
+    """A table whose files polars finds in a local folder of any name."""
+
+    def file_uris(self, *args: Any, **kwargs: Any) -> list[str]:
+        """As deltalake's, whose local ones name the table's folder as URLs do: `my%20lake`."""
+        found = super().file_uris(*args, **kwargs)
+        folder = self.table_uri.removeprefix("file://")
+        plain = folder if folder == self.table_uri else unquote(folder)
+        return found if plain == folder else [plain + u.removeprefix(folder) for u in found]
 
 
 def delta_schema(table: Table) -> Schema:
@@ -45,9 +56,10 @@ def parts_of(uri: str, table: Table, handle: DeltaTable) -> list[Part]:
 
 def _part(uri: str, table: Table, row: dict[str, Any]) -> Part:
     names = [name for name in table.schema if name not in table.partition_by]
+    path = unquote(row["path"])  # the log has it percent-encoded; actions take it as it is
     return Part(
-        uri=f"{uri}/{unquote(row['path'])}",
-        path=row["path"],
+        uri=f"{uri}/{path}",
+        path=path,
         size_bytes=row["size_bytes"],
         rows=row["num_records"],
         partition={name: str(row[f"partition.{name}"]) for name in table.partition_by},
@@ -60,7 +72,7 @@ def _part(uri: str, table: Table, row: dict[str, Any]) -> Part:
 def add_action(part: Part) -> AddAction:
     """The log's entry that adds a file."""
     return AddAction(
-        path=quote(part.path, safe="/="), size=part.size_bytes,
+        path=part.path, size=part.size_bytes,
         partition_values=dict(part.partition), modification_time=now_ms(), data_change=True,
         stats=part.stats,
     )  # fmt: skip

@@ -23,6 +23,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from lake.deltalog import (
+    Handle,
     Where,
     add_action,
     delta_schema,
@@ -78,7 +79,7 @@ class Lake:
         if "://" not in self.root and not (Path(self.uri(table)) / "_delta_log").is_dir():
             return None
         try:
-            return DeltaTable(self.uri(table), storage_options=self._options)
+            return Handle(self.uri(table), storage_options=self._options)
         except TableNotFoundError:
             return None
         except Exception as error:

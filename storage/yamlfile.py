@@ -157,10 +157,16 @@ def load(file: Path, environ: Mapping[str, str] = os.environ) -> Section:
 
 
 def _build(node: Any, loader: Any, file: str, environ: Mapping[str, str]) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return _mapping(node, loader, file, environ)
-    if isinstance(node, yaml.SequenceNode):
-        return [_build(item, loader, file, environ) for item in node.value]
+    if isinstance(node, yaml.CollectionNode):
+        # What many aliases name is built once: nested ones would fill any memory.
+        known = loader.constructed_objects
+        if node not in known:
+            known[node] = (
+                _mapping(node, loader, file, environ)
+                if isinstance(node, yaml.MappingNode)
+                else [_build(item, loader, file, environ) for item in node.value]
+            )
+        return known[node]
     expanded = _expand(node.value, f"{file}:{node.start_mark.line + 1}", environ)
     if expanded != node.value:
         # A plain `${N}` that holds 100 is the number 100, as if it had been written there.
@@ -176,6 +182,8 @@ def _mapping(node: Any, loader: Any, file: str, environ: Mapping[str, str]) -> d
     values: dict[str, Any] = {}
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError(f"{file}:{line}: a key is a list or a mapping: write a name.")
         key = str(_build(key_node, loader, file, environ))
         if key in values:
             raise ConfigError(f"{file}:{line}: '{key}' stands twice in one mapping.")
