@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,10 +70,17 @@ class Backend(NamedTuple):
         return self.options.get("root", "")
 
 
+ENCODED = re.compile(r"[\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
+"""What no folder of a table may have in its name: readers of Delta decode it once more."""
+
+
 def read_backend(section: Section, folder: Path) -> Backend:
     name = section.text("name")
-    if not name or any(c in name for c in ":/\0\n") or name in (".", ".."):
-        raise section.error("name", f"'{name}' is not a backend name: no ':', '/' or new line.")
+    if not name or name in (".", "..") or any(c in name for c in ":/") or ENCODED.search(name):
+        raise section.error(
+            "name", f"'{name}' is not a backend name: no ':', '/', control character or "
+            "%-encoded one such as %20.",
+        )  # fmt: skip
     if not (kind := section.text("type")):
         raise section.error("type", "is required: s3, azureblob, gcs, local or an fsspec scheme.")
     options = section.section("config").strings()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from storage import locations
 from storage.backendconfig import (
+    ENCODED,
     Backend,
     placed,
     read_auth,
@@ -27,6 +28,7 @@ from storage.yamlfile import Section, load
 SINKS = ("objectstore", "http", "file", "stdout", "nop", "memory")
 LEVELS = ("fast", "per-open", "exact")
 RUNNERS = ("inline", "processes", "ray")
+MAX_BUCKETS = 65_536
 IGNORED_OWNERS = ("root", "nobody", "0", "65534")
 SEARCH_PATH = (Path("warpdrive.yaml"), Path("/etc/warpdrive/config.yaml"))
 
@@ -180,6 +182,13 @@ def _lake(section: Section, folder: Path) -> LakeConfig:
         retention=retention,
         buckets=section.integer("buckets", 64, minimum=1),
     )
+    if found.buckets > MAX_BUCKETS:
+        raise section.error("buckets", f"{found.buckets} is more than {MAX_BUCKETS}.")
+    if "://" not in found.root and ENCODED.search(found.root):
+        raise section.error(
+            "root", f"'{found.root}' has a control character or a %-encoded one such as %20 in "
+            "its path: choose another folder.",
+        )  # fmt: skip
     _reach(section, found.root)
     section.finish()
     return found

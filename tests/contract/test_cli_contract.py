@@ -310,6 +310,19 @@ CONFIGS = {
     "endless retention": ("lake: {retention: 999999d}", ":1: lake.retention"),
     "a day that is none": ("lake: {root: 2026-13-45}", "not valid YAML"),
     "itself": ("lake: &a {root: *a}", ""),
+    "aliases of aliases": (
+        "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+            f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+            for before, name in zip("abcdefghi", "bcdefghij", strict=True)
+        ), ":1: a: unknown key",
+    ),
+    "a list for a key": ("lake:\n  ? [a, b]\n  : x", ":2: a key is a list or a mapping"),
+    "endless buckets": ("lake: {buckets: 99999999999999999999}", ":1: lake.buckets"),
+    "a root no table can have": ("lake: {root: my%20lake}", ":1: lake.root: '"),
+    "a root with NUL": ('lake: {root: "a\\0b"}', ":1: lake.root: '"),
+    "a name no table can have": (
+        "backends: [{name: a%20b, type: s3}]", ":1: backends[0].name: 'a%20b' is not"
+    ),
     "bad type": ("backends: [{name: a}]", ":1: backends[0].type"),
     "bad choice": ("telemetry: {level: fst}", "Did you mean 'fast'?"),
     "two names": (

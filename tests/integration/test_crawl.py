@@ -17,6 +17,7 @@ from pipelines.crawl import CrawlOptions, crawl, latest_listings
 from storage.backendconfig import Auth, Backend, Inventory
 from storage.listing import gnufind
 from storage.listing.posix import list_posix
+from tests.home import Home
 
 DAY = dt.timedelta(days=1)
 START = dt.datetime(2026, 10, 1, tzinfo=dt.UTC)
@@ -43,6 +44,31 @@ def index(home):
 def changes(home):
     rows = home.lake.scan(FILE_CHANGES).sort("listing", "path").collect()
     return rows.select("listing", "change", "path", "previous_bytes", "size_bytes").rows()
+
+
+def test_a_lake_in_a_folder_of_any_name_with_backends_of_any_name(tmp_path):
+    """Spaces, umlauts, percent signs: committed, removed and found again as they are."""
+    name = "my d\u00e4ta 5%#1"
+    home = Home(tmp_path / "my l\u00e4ke 10%", backends=(name, "b c"))
+    write(home, {"a": "1", "b": "22"}, name)
+    write(home, {"a": "1"}, "b c")
+    event = {"ts": "2026-09-30T10:00:00Z", "user": "ann", "backend": name, "path": "a",
+             "op": "read", "bytes_read": 1}  # fmt: skip
+    home.land("x.jsonl", event)
+    take(home, 0, name)
+    take(home, 0, "b c")
+    (home.root(name) / "b").write_text("4444")
+    take(home, 1, name)
+    rows = home.lake.scan(FILES).select("backend", "path", "size_bytes").sort("backend", "path")
+    assert rows.collect().rows() == [("b c", "a", 1), (name, "a", 1), (name, "b", 4)]
+    for command in ("ingest", "refresh"):
+        said = home.run(command)
+        assert said.code == 0, said.err
+    said = home.run("usage", "--group-by", "backend", "--format", "csv")
+    rows = [line.split(",")[:4] for line in said.out.splitlines()[1:]]
+    assert rows == [[name, name, "2", "5"], ["b c", "b c", "1", "1"]]
+    said = home.run("user", "ann", "--format", "csv")
+    assert said.out.splitlines()[1] == f"{name},a,2026-09-30,1,0,1,0,2026-09-30 10:00:00"
 
 
 def test_what_comes_changes_and_goes_is_in_the_index_and_in_the_changes(home):
