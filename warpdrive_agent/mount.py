@@ -15,7 +15,7 @@ from storage.config import Config
 from storage.errors import ConfigError, WarpdriveError
 from warpdrive_agent.agent import Agent
 from warpdrive_agent.capability import may_allow_other, mount_problem
-from warpdrive_agent.mountpoint import prepare, real_path, tune, unmount
+from warpdrive_agent.mountpoint import mounted_at, prepare, real_path, tune, unmount
 from warpdrive_agent.segments import private_folder
 from warpdrive_agent.statusserver import StatusServer
 
@@ -107,7 +107,7 @@ def _run(config: Config, agent: Agent, fs: WarpdriveFS, ready: Callable[[], None
         trio.run(_loop, config.mount_point, ready)
     finally:
         unmount(config.mount_point)
-        pyfuse3.close(unmount=True)
+        pyfuse3.close(unmount=mounted_at(config.mount_point) is not None)
         fs.finish()
         if server is not None:
             server.close()
