@@ -12,6 +12,7 @@ import json
 import mmap
 import os
 import struct
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,6 +77,8 @@ class BlockFile:
 
     def store(self, block: int, data: bytes, state: int) -> None:
         """Write a block. Raises OSError; then nothing of it counts."""
+        if os.fstat(self.fd).st_size != self.size_bytes:
+            self.doubt()  # written behind a cut, it would turn what was cut into zeros
         _write_all(self.fd, data, block * self.block_bytes)
         self._sums[block] = _sum(data)
         self.states[block] = state
@@ -119,8 +122,7 @@ class BlockFile:
 
     def _fresh_map(self, content: bytes) -> mmap.mmap:
         """A new file in place of another: who has mapped the other must not get a SIGBUS."""
-        fresh = self.map_path.with_suffix(f".{os.getpid()}")
-        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd, fresh = tempfile.mkstemp(dir=self.map_path.parent, suffix=".new")
         try:
             # written, not only sized: a mapped hole on a full disk would be a SIGBUS, too
             _write_all(fd, content, 0)
@@ -128,7 +130,7 @@ class BlockFile:
             os.replace(fresh, self.map_path)
             self.made_bytes = os.fstat(fd).st_blocks * 512
         except OSError:
-            fresh.unlink(missing_ok=True)
+            Path(fresh).unlink(missing_ok=True)
             raise
         finally:
             os.close(fd)

@@ -216,7 +216,8 @@ class CachedBlocks:
             data = os.pread(self._file.fd, end - start, start)
         except OSError:
             return None
-        return data if len(data) == end - start else None
+        whole = len(data) == end - start and self._file.states[block] >= GOOD  # not doubted by now
+        return data if whole else None
 
     def _again(self, block: int, start: int, end: int) -> tuple[Flight | None, bytes]:
         """A block whose file was cut or cannot be read: the backend still has it."""

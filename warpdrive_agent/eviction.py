@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,14 +117,21 @@ class Room:
         return files
 
     def _remove(self, file: CachedFile) -> None:
-        file.data.with_suffix(".map").unlink(missing_ok=True)
-        file.data.unlink(missing_ok=True)
+        try:
+            file.data.with_suffix(".map").unlink(missing_ok=True)
+            file.data.unlink(missing_ok=True)
+        except OSError:  # a folder that became read-only: it stays, and nothing more comes
+            return
         self._owner.evicted(file.data.stem)
         self.grew(-file.size_bytes)
         self.evictions += 1
 
     def _files(self) -> Iterator[CachedFile]:
-        for data in self._folder.glob("*/*.data"):
+        for folder, _, names in os.walk(self._folder):  # which passes over what vanishes
+            yield from self._files_in(Path(folder), names)
+
+    def _files_in(self, folder: Path, names: list[str]) -> Iterator[CachedFile]:
+        for data in (folder / name for name in names if name.endswith(".data")):
             with contextlib.suppress(OSError):  # it was evicted meanwhile
                 index, found = data.with_suffix(".map").stat(), data.stat()
                 size = (index.st_blocks + found.st_blocks) * _SECTOR

@@ -243,10 +243,11 @@ def test_blocks_whose_file_was_cut_are_fetched_again_and_none_is_zeros(make):
     blocks = opened(make(), remote)
     blocks.fetch(0, 5 * BLOCK)
     os.truncate(blocks._file.data_path, BLOCK)
+    assert blocks.fetch(5 * BLOCK, 1) == (DATA[5 * BLOCK : 5 * BLOCK + 1], 0)
     assert blocks.fetch(2 * BLOCK, BLOCK) == (DATA[2 * BLOCK : 3 * BLOCK], 0)
     assert blocks.fetch(0, len(DATA))[0] == DATA
-    assert remote.asked[:5] == [0, 1, 2, 3, 4]
-    assert sorted(remote.asked[5:]) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert remote.asked[:7] == [0, 1, 2, 3, 4, 5, 2]
+    assert sorted(remote.asked[7:]) == [1, 3, 4, 6, 7, 8, 9, 10]
     blocks.close()
 
 
