@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterable
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _SIGNED = re.compile(r"\b(sig|X-Amz-(?:Signature|Credential|Security-Token))=[^&\s\"')]+")
 
 
@@ -75,9 +76,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text: object_store adds pages of debug output.
 
-    Signatures in the URLs that it quotes are left out.
+    The causes that Delta lists below it, each after an arrow, are part of it. Signatures in the
+    URLs that are quoted are left out.
     """
-    line = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    lines = _COLOURS.sub("", str(error).strip() or type(error).__name__).splitlines()
+    causes = [line.strip()[1:].strip() for line in lines[1:] if line.strip().startswith("↳")]
+    line = ": ".join([lines[0].rstrip("."), *causes])
     return _SIGNED.sub(r"\1=…", line)
 
 

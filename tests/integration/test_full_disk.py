@@ -43,7 +43,9 @@ def test_a_server_says_so_and_goes_on_reading(lake):
     server = Server(lake.file, command=FULL)
     try:
         for _ in range(2):  # the second joined a run that nobody would ever carry out
-            assert server.post("crawl").status == 503
+            refused = server.post("crawl")
+            assert refused.status == 503
+            assert "File too large" in refused.error["message"]
         told = server.ask("PUT", "quota", {"team_name": "a", "hard_limit": 1})
         assert (told.status, told.error["code"]) == (503, "unavailable")
         assert "File too large" in told.error["message"]
