@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import json
+import logging
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from storage.units import format_instant, parse_instant
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+log = logging.getLogger(__name__)
 KEEP_GENERATIONS = 10
 INSTANT = "%Y-%m-%dT%H:%M:%S%.fZ"
 KEEP_AGE = dt.timedelta(hours=1)
@@ -89,7 +91,7 @@ class Refreshed:
 
 def next_ticket(lake: Lake, lease_number: int) -> int:
     """The order of start of a refresh that holds the lease of that number: only grows."""
-    return max(lease_number, current(lake.root).ticket + 1)
+    return max(lease_number, _standing(lake.root).ticket + 1)
 
 
 def publish_results(lake: Lake, made: Refreshed, at: dt.datetime) -> Generation:
@@ -169,7 +171,7 @@ def publish_explored(lake: Lake, at: dt.datetime) -> Generation:
     """
     now = current(lake.root)
     version = now.versions.get(STALE_INDEX.name)
-    if version is None or explore.deepest(now):
+    if version is None or _is_explored(now):
         return now
     made = explore.explored(lake, version, now.versions.get(FILES.name)) | tops(lake, now)
     store = open_store(place(lake.root))
@@ -178,6 +180,14 @@ def publish_explored(lake: Lake, at: dt.datetime) -> Generation:
         return dataclasses.replace(before, documents=before.documents | _put(store, number, made))
 
     return _swap(lake.root, change, at)
+
+
+def _is_explored(now: Generation) -> bool:
+    try:
+        return explore.deepest(now) > 0
+    except LakeError as error:  # damaged: made anew
+        log.warning("%s", error)
+        return False
 
 
 def _control(
@@ -213,6 +223,29 @@ def _put(store: ObjectStore, number: int, documents: Documents) -> dict[str, str
     return placed
 
 
+def _standing(lake_root: str) -> Generation:
+    root = place(lake_root)
+    store = open_store(root)
+    told = read_tagged(store, CURRENT)
+    return Generation(root) if told is None else _read(root, store, told.data)
+
+
+def _read(root: str, store: ObjectStore, told: bytes) -> Generation:
+    """What `CURRENT` describes; where it is damaged, the newest generation that is whole.
+
+    The next publication mends it so, and nobody's number is used again.
+    """
+    try:
+        return parsed(root, told)
+    except LakeError as error:
+        log.warning("%s", error)
+    names = [info.name for info in listed(store) if info.name.endswith(f"/{MANIFEST}")]
+    for name in sorted(names, key=_number, reverse=True):
+        with contextlib.suppress(LakeError):
+            return parsed(root, get(store, name))
+    return Generation(root)
+
+
 def _claim(store: ObjectStore, above: int) -> int:
     """A number larger than `above` that no other publisher has, so that nobody writes there."""
     number = above + 1
@@ -233,7 +266,7 @@ def _swap(
     store = open_store(root)
     for attempt in range(TRIES):
         told = read_tagged(store, CURRENT)
-        before = Generation(root) if told is None else parsed(root, told.data)
+        before = Generation(root) if told is None else _read(root, store, told.data)
         number = _claim(store, before.number)
         after = dataclasses.replace(
             change(before, number), number=number, published_at=format_instant(at)
@@ -277,7 +310,8 @@ def _tidy(store: ObjectStore, now: Generation, at: dt.datetime) -> None:
     used = set(now.documents.values())
     for info, after in pairwise(manifests):
         if _number(info.name) > now.number - KEEP_GENERATIONS or after.modified_at >= recent:
-            used |= {info.name, *json.loads(get(store, info.name))["documents"].values()}
+            with contextlib.suppress(ValueError, LookupError):  # damaged: nobody can read it
+                used |= {info.name, *json.loads(get(store, info.name))["documents"].values()}
     old = [
         name
         for name, info in found.items()

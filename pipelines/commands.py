@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lake.damage import told
 from lake.read import Reader
 from lake.store import Lake
 from pipelines import importing, settings
@@ -154,7 +155,8 @@ def _known(config: Config) -> set[str]:
 
 def _pending(config: Config, since: dt.datetime | None = None) -> list[str]:
     window = Window(clock.now(), config.lake.retention)
-    hours = pending_hours(Lake(config.lake.root), config.telemetry.landing, window, since)
+    with told(config.lake.root):
+        hours = pending_hours(Lake(config.lake.root), config.telemetry.landing, window, since)
     return sorted(hours - {SKEWED}) or ([hour_of(window.now)] if hours else [])
 
 

@@ -23,6 +23,7 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
+from lake.damage import told
 from pipelines import settings
 from pipelines.defs.automation import CRAWL_JOB, INGEST_JOB, REFRESH_JOB, VERIFY_JOB
 from pipelines.defs.crawl import crawl_backend
@@ -112,7 +113,7 @@ def _run(config: Config, job: Any, options: Metadata, **how: Any) -> dict[str, M
     """Run a job in process; the metadata of each asset. The run's own error is raised."""
     asset = _ASSETS[job.name]
     resolved = dg.Definitions(assets=[asset], jobs=[job]).resolve_job_def(job.name)
-    with _interruptible(), instance(config) as on:
+    with _interruptible(), told(config.lake.root), instance(config) as on:
         if "partition_key" in how:
             on.add_dynamic_partitions(str(BACKENDS.name), [how["partition_key"]])
         try:
