@@ -6,13 +6,14 @@ reached says its record (storage/locations.py), else the environment.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError
 from obstore.store import LocalStore, from_url
 
 from storage.errors import BackendError, first_line
@@ -21,7 +22,10 @@ from storage.locations import record_of
 from storage.options import obstore_options
 
 if TYPE_CHECKING:
+    from obstore import ObjectMeta
     from obstore.store import ObjectStore
+
+log = logging.getLogger(__name__)
 
 
 def open_store(location: str, *, create: bool = True) -> ObjectStore:
@@ -79,19 +83,45 @@ def get_range(store: ObjectStore, name: str, offset: int, size_bytes: int) -> by
 def listed(store: ObjectStore, prefix: str = "") -> Iterator[ObjectInfo]:
     """Every object below a folder, in no promised order. Raises BackendError.
 
-    What a folder on disk holds that cannot be an object is left out, with a warning.
+    What cannot be read as an object is left out, with a warning: on disk that file or folder, in
+    a store the folder that holds a key such as `a//b`, which obstore cannot express.
     """
+    last = ""
     try:
         if isinstance(store, LocalStore):
             yield from objects(str(store.prefix), prefix)
             return
-        for batch in obstore.list(store, prefix=prefix or None):
-            for meta in batch:
-                yield ObjectInfo(meta["path"], meta["size"], meta["last_modified"], meta["e_tag"])
+        try:
+            for batch in obstore.list(store, prefix=prefix or None):
+                for meta in batch:
+                    yield _info(meta)
+                    last = meta["path"]
+        except InvalidPathError:
+            # Stores list in order of keys: what came is known, the rest is asked for by folder.
+            yield from (info for info in _by_folder(store, prefix) if info.name > last)
     except (OSError, BaseError) as error:
         raise BackendError(
             f"{prefix or 'the store'}: cannot be listed: {first_line(error)}."
         ) from None
+
+
+def _by_folder(store: ObjectStore, prefix: str) -> Iterator[ObjectInfo]:
+    waiting = [prefix]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            found = obstore.list_with_delimiter(store, prefix=folder or None)
+        except InvalidPathError as error:
+            if folder == prefix:
+                raise
+            log.warning("%s/ is left out: %s.", folder, first_line(error))
+            continue
+        yield from map(_info, found["objects"])
+        waiting += found["common_prefixes"]
+
+
+def _info(meta: ObjectMeta) -> ObjectInfo:
+    return ObjectInfo(meta["path"], meta["size"], meta["last_modified"], meta["e_tag"])
 
 
 def folders(store: ObjectStore, prefix: str = "") -> list[str]:

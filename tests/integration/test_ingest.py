@@ -205,6 +205,20 @@ def test_a_closed_folder_of_the_landing_zone_stops_nothing(home, caplog, monkeyp
     assert paths(home) == ["a", "hidden"]
 
 
+def test_a_key_that_obstore_cannot_express_stops_nothing(home, moto_server, monkeypatch, caplog):
+    """`a//b` in a bucket: its folder is left out, all others are ingested, before it and after."""
+    for name, value in moto_server.environ().items():
+        monkeypatch.setenv(name, value)
+    keys = ("a//lost.jsonl", "a/b.jsonl", "dt=2026-11-01/hour=09/node=n/x.jsonl", "z.jsonl",
+            "dt=2026-11-01/hour=09/node=n/../x.jsonl", "0.jsonl")  # fmt: skip
+    bodies = {f"l/{key}": json.dumps(event(key)).encode() for key in keys}
+    url = f"s3://{moto_server.bucket(bodies)}/l"
+    assert ingest.ingest(home.lake, url, WINDOW).events == 2
+    assert paths(home) == ["0.jsonl", "z.jsonl"]
+    assert "a/ is left out" in caplog.text
+    assert "dt=2026-11-01/hour=09/node=n/ is left out" in caplog.text
+
+
 def test_a_folder_lists_as_its_store_does(home):
     """The ledger knows objects by what the store said of them."""
     home.land("a b/100%/c#d.jsonl", event("a"))
