@@ -36,7 +36,7 @@ class Stat(NamedTuple):
     @property
     def identity(self) -> str:
         """Another one is another file: a local file keeps it while it is written to."""
-        return str(self.inode) if self.inode else self.version
+        return str(self.inode) if self.inode else self.version.strip('"')  # lists leave quotes out
 
     @property
     def is_folder(self) -> bool:

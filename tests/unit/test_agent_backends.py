@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage import localfiles
+from storage.backends import Stat
 from storage.config import load_config
 from storage.errors import BackendError, ConfigError
 from storage.localfiles import LocalSource
@@ -133,3 +134,15 @@ def test_a_mount_path_that_no_folder_can_have_is_one_line(tmp_path, place):
         load_config(str(file))
     file.write_text(f"backends:\n  - {backend % '//x//y/'}\n")
     assert load_config(str(file)).backends[0].mount_path == "/x/y"
+
+
+def test_an_etag_is_the_same_file_with_and_without_its_quotes(tmp_path):
+    """Azure writes them in the answer to HEAD and not in a listing; a local file has its inode."""
+    listed, opened, other = (Stat(stat.S_IFREG, 1, 0, 0, 0, v) for v in ("0x8D", '"0x8D"', "0x8E"))
+    assert listed.identity == opened.identity != other.identity
+    (tmp_path / "f").write_text("x")
+    source = LocalSource("b", str(tmp_path))
+    before = source.stat("f")
+    (tmp_path / "f").write_text("xy")
+    assert source.stat("f").identity == before.identity
+    assert source.stat("f").version != before.version
