@@ -33,6 +33,8 @@ FUTURE = dt.timedelta(hours=24)
 AT = pl.Datetime("us", "UTC")
 _YEAR_2 = -62_104_060_800_000_000  # microseconds
 _YEAR_9999 = 253_370_764_800_000_000
+TEAM = "team:"
+_POSING = "user is a team, not a person"
 _SOURCE = {"hour": pl.String, "object": pl.String, "batch": pl.Int64}
 
 
@@ -244,6 +246,12 @@ def _dated(
         taken = places.with_columns(rows["ts"], at.alias("at")).filter(wrong)
         _refuse_dates(taken, parts, bad)
         rows, places, at = rows.filter(~wrong), places.filter(~wrong), at.filter(~wrong)
+    # Whoever could write as `team:x` would put files on that team's account.
+    posing = rows["user"].str.starts_with(TEAM).fill_null(value=False)
+    if posing.any():
+        taken = places.with_columns(rows["user"].alias("value"), why=pl.lit(_POSING))
+        _refuse(taken.filter(posing), parts, bad)
+        rows, places, at = rows.filter(~posing), places.filter(~posing), at.filter(~posing)
     computed = _computed(rows, places, at, parts)
     return rows.select_seq(computed.get(n, pl.col(n)).alias(n) for n in EVENTS.schema.names())
 
@@ -299,9 +307,14 @@ def _refuse_dates(rows: pl.DataFrame, parts: Sequence[Part], bad: list[Bad]) -> 
         .when(at.dt.year() <= 1).then(pl.lit("ts is zero"))
         .otherwise(pl.lit("ts is more than 24 h after its landing"))
     )  # fmt: skip
+    _refuse(rows.with_columns(reason.alias("why"), raw.alias("value")), parts, bad)
+
+
+def _refuse(rows: pl.DataFrame, parts: Sequence[Part], bad: list[Bad]) -> None:
+    """Lines by part and line, each with why and the value that is wrong."""
     texts: dict[int, list[bytes]] = {}
-    for part, line, why, ts in rows.select("part", "line", reason.alias("why"), "ts").iter_rows():
+    for part, line, why, value in rows.select("part", "line", "why", "value").iter_rows():
         if part not in texts:
             texts[part] = parts[part].data.split(b"\n")
         text = text_of(texts[part][line - parts[part].first])
-        bad.append(Bad(part, line, f"{why}: {ts!r}", text))
+        bad.append(Bad(part, line, f"{why}: {value!r}"[:500], text))

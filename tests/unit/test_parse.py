@@ -37,6 +37,7 @@ REFUSED = {
     "int64 overflow": (f'{{{TS},"bytes_read":9223372036854775808}}', "bytes_read"),
     "uint64 overflow": (f'{{{TS},"bytes_read":99999999999999999999}}', "bytes_read"),
     "uid overflow": (f'{{{TS},"uid":9223372036854775808}}', "uid"),
+    "a team as user": (f'{{{TS},"user":"team:vision"}}', "user is a team, not a person: 'team:v"),
     "weight of zero": (f'{{{TS},"weight":0}}', "weight"),
     "bool as number": (f'{{{TS},"bytes_read":true}}', "bytes_read"),
     "number as bool": (f'{{{TS},"cache_hit":1}}', "cache_hit"),
