@@ -32,7 +32,7 @@ class Engines:
 
     def __init__(self, count: int) -> None:
         self._halves = Halves()
-        self._all = [_Engine(self._halves.computing) for _ in range(count)]
+        self._all = [_Engine(len(self._halves.computing)) for _ in range(count)]
         self._idle: LifoQueue[_Engine] = LifoQueue()
         for engine in self._all:
             self._idle.put(engine)
@@ -60,8 +60,8 @@ class Engines:
 class _Engine:
     """One process, of `api.answering`; a new one where the last has ended."""
 
-    def __init__(self, cores: set[int]) -> None:
-        self._cores = cores
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._order: Order | None = None
@@ -119,17 +119,17 @@ class _Engine:
                 raise ApiError(503, "the server stops.")
             if self._process is not None and self._process.poll() is not None:
                 self._ended()
-            self._process = self._process or _started(self._cores)
+            self._process = self._process or _started(self._threads)
             self._order = order
             return self._process
 
 
-def _started(cores: set[int]) -> subprocess.Popen[bytes]:
+def _started(threads: int) -> subprocess.Popen[bytes]:
     """A process that knows nothing of the terminal's signals; it ends when its stdin does."""
     started = subprocess.Popen(
         [sys.executable, "-m", "api.answering"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env={"POLARS_MAX_THREADS": str(len(cores)), **os.environ}, pipesize=PIPE_BYTES,
+        env={"POLARS_MAX_THREADS": str(threads), **os.environ}, pipesize=PIPE_BYTES,
         start_new_session=True,
     )  # fmt: skip
-    put_on(started.pid, cores)
+    put_on(started.pid)  # on any: the system knows which is free
     return started

@@ -23,7 +23,7 @@ CORES = frozenset(os.sched_getaffinity(0))
 
 
 class Halves:
-    """Half of the cores for processes that compute, the other half meanwhile for this one.
+    """Half of the cores left to processes that compute; this one keeps to the other half meanwhile.
 
     A thread that wakes on a core where another process computes waits for it, whatever the
     priorities, though another core is free a moment later. With one core there is nothing to part.
