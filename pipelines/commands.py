@@ -25,13 +25,29 @@ LOOK_BACK = dt.timedelta(hours=48)
 Row = dict[str, Any]
 
 
+class UnreadFilesError(UsageError):
+    """Some of the files named cannot be read; `landed` says what became of the others."""
+
+    def __init__(self, message: str, landed: str) -> None:
+        super().__init__(message)
+        self.landed = landed
+
+
 def ingest(config: Config, paths: Sequence[str]) -> str:
-    """Land the files named, ingest everything that has landed; a line that says so."""
-    landed = import_files(config, paths) if paths else ""
+    """Land the files named, ingest everything that has landed; a line that says so.
+
+    Raises UsageError for files that cannot be read, once all others are ingested.
+    """
+    landed, bad = "", None
+    try:
+        landed = import_files(config, paths) if paths else ""
+    except UnreadFilesError as error:
+        landed, bad = error.landed, error
     hours = _pending(config)
-    if not hours:
-        return f"{landed}Nothing new has landed."
-    return landed + _ingested(config, hours)
+    said = landed + (_ingested(config, hours) if hours else "Nothing new has landed.")
+    if bad:
+        raise UsageError(f"{bad} The rest: {said}")
+    return said
 
 
 def _ingested(config: Config, hours: Sequence[str], *, late: bool = False) -> str:
@@ -48,14 +64,25 @@ def _ingested(config: Config, hours: Sequence[str], *, late: bool = False) -> st
 
 
 def import_files(config: Config, paths: Sequence[str]) -> str:
-    """Land event files. Raises UsageError for what is no event file; nothing has landed then."""
+    """Land event files. Raises UsageError for what is no event file; nothing has landed then.
+
+    Raises UnreadFilesError for files that cannot be read, once all others have landed.
+    """
     files = importing.event_files(paths)
     store = open_store(config.telemetry.landing)
     before = imported(Lake(config.lake.root))
     hour = hour_of(clock.now())
-    found = [importing.import_file(store, file, hour, before) for file in files]
-    new = sum(one.new_bytes for one in found)
-    return f"Landed {format_size(new)} new of {len(files)} files. "
+    new, bad = 0, list[UsageError]()
+    for file in files:
+        try:
+            new += importing.import_file(store, file, hour, before).new_bytes
+        except UsageError as error:
+            bad.append(error)
+    landed = f"Landed {format_size(new)} new of {len(files) - len(bad)} files. "
+    if bad:
+        more = f" Nor can {len(bad) - 1} more." if len(bad) > 1 else ""
+        raise UnreadFilesError(f"{bad[0]}{more}", landed)
+    return landed
 
 
 def reingest(config: Config, hours: Sequence[str]) -> str:

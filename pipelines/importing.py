@@ -51,7 +51,10 @@ def event_files(paths: Iterable[str]) -> list[Path]:
     Raises UsageError for a path that is not there, is no event file, or a folder without any.
     """
     found: list[Path] = []
-    for path in map(Path, paths):
+    for name in paths:
+        if not name:
+            raise UsageError("'' names no file: name one, or '.' for this folder.")
+        path = Path(name)
         inside = [p for p in sorted(path.rglob("*")) if p.is_file() and p.name.endswith(SUFFIXES)]
         if path.is_dir() and not inside:
             raise UsageError(f"{path}: no event files in it: {', '.join(SUFFIXES)} are read.")
@@ -59,6 +62,8 @@ def event_files(paths: Iterable[str]) -> list[Path]:
             raise UsageError(f"{path}: not an event file: {', '.join(SUFFIXES)} are read.")
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder.")
+        if not path.is_dir() and not path.is_file():
+            raise UsageError(f"{path}: is a pipe or a device: write it to a file first.")
         found += inside if path.is_dir() else [path]
     return found
 

@@ -219,6 +219,25 @@ def test_a_key_that_obstore_cannot_express_stops_nothing(home, moto_server, monk
     assert "dt=2026-11-01/hour=09/node=n/ is left out" in caplog.text
 
 
+def test_a_file_that_cannot_be_read_does_not_stop_the_others(home):
+    """It is told, with exit 2, once the others are ingested; pipes and '' are refused at once."""
+    logs = home.folder / "logs"
+    logs.mkdir()
+    for name in ("a", "c"):
+        (logs / f"{name}.jsonl").write_text(json.dumps(event(name)) + "\n")
+    (logs / "b.jsonl.gz").write_bytes(b"not packed")
+    os.mkfifo(home.folder / "pipe.jsonl")
+    for wrong, why in (("", "'' names no file"), (home.folder / "pipe.jsonl", "is a pipe")):
+        said = home.run("ingest", logs, wrong)
+        assert (said.code, said.out) == (2, "")
+        assert why in said.err
+    said = home.run("ingest", logs)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"error: {logs}/b.jsonl.gz: cannot be read: ")
+    assert "of 2 files. Ingested 2 events" in said.err
+    assert paths(home) == ["a", "c"]
+
+
 def test_a_folder_lists_as_its_store_does(home):
     """The ledger knows objects by what the store said of them."""
     home.land("a b/100%/c#d.jsonl", event("a"))
