@@ -17,7 +17,6 @@ from typing import Any
 
 from api.errors import ApiError
 from api.questions import Order
-from storage.priority import Halves, put_on
 
 PIPE_BYTES = 1024**2
 """A page of the stale list comes in one piece."""
@@ -31,8 +30,7 @@ class Engines:
     """Some engines; each is started when it is first needed, the one used last is asked first."""
 
     def __init__(self, count: int) -> None:
-        self._halves = Halves()
-        self._all = [_Engine(len(self._halves.computing)) for _ in range(count)]
+        self._all = [_Engine() for _ in range(count)]
         self._idle: LifoQueue[_Engine] = LifoQueue()
         for engine in self._all:
             self._idle.put(engine)
@@ -41,8 +39,7 @@ class Engines:
         """The answer to an order; blocks. Raises ApiError, EngineError."""
         engine = self._idle.get()
         try:
-            with self._halves.parted():
-                return engine.answer(order)
+            return engine.answer(order)
         finally:
             self._idle.put(engine)
 
@@ -60,8 +57,7 @@ class Engines:
 class _Engine:
     """One process, of `api.answering`; a new one where the last has ended."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._order: Order | None = None
@@ -119,17 +115,16 @@ class _Engine:
                 raise ApiError(503, "the server stops.")
             if self._process is not None and self._process.poll() is not None:
                 self._ended()
-            self._process = self._process or _started(self._threads)
+            self._process = self._process or _started()
             self._order = order
             return self._process
 
 
-def _started(threads: int) -> subprocess.Popen[bytes]:
+def _started() -> subprocess.Popen[bytes]:
     """A process that knows nothing of the terminal's signals; it ends when its stdin does."""
-    started = subprocess.Popen(
+    half = max(1, (os.cpu_count() or 1) // 2)
+    return subprocess.Popen(
         [sys.executable, "-m", "api.answering"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        env={"POLARS_MAX_THREADS": str(threads), **os.environ}, pipesize=PIPE_BYTES,
+        env={"POLARS_MAX_THREADS": str(half), **os.environ}, pipesize=PIPE_BYTES,
         start_new_session=True,
     )  # fmt: skip
-    put_on(started.pid)  # on any: the system knows which is free
-    return started

@@ -23,7 +23,6 @@ from lake.store import Lake
 from storage import clock
 from storage.config import Config
 from storage.errors import WarpdriveError, of_the_world
-from storage.priority import put_on
 
 log = logging.getLogger("warpdrive.api")
 FRESH_SECONDS = 15.0
@@ -184,7 +183,6 @@ class Runs:
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24,
                 env={**os.environ, "WARPDRIVE_CONFIG": self._config.file}, start_new_session=True,
             )  # fmt: skip
-            put_on(self._worker.pid)  # though the server keeps to half of them just now
         return self._worker
 
 

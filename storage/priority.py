@@ -5,9 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import threading
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 _AUTOGROUP = Path("/proc/self/autogroup")
@@ -16,55 +14,6 @@ _SCHED_SETATTR = {("Linux", "x86_64"): 314, ("Linux", "aarch64"): 274}.get(
 )
 """sched_setattr(2): neither Python nor the C library of many systems has a name for it."""
 SHORT_NS = 100_000
-
-
-CORES = frozenset(os.sched_getaffinity(0))
-"""Those that this process may use, as it was started."""
-
-
-class Halves:
-    """Half of the cores left to processes that compute; this one keeps to the other half meanwhile.
-
-    A thread that wakes on a core where another process computes waits for it, whatever the
-    priorities, though another core is free a moment later. With one core there is nothing to part.
-    """
-
-    def __init__(self, cores: Collection[int] = CORES) -> None:
-        count = len(cores) // 2
-        self._all = set(cores)
-        self.computing = set(sorted(cores)[-count:]) if count else set(cores)
-        self._rest = self._all - self.computing or self._all
-        self._lock, self._users = threading.Lock(), 0
-
-    @contextmanager
-    def parted(self) -> Iterator[None]:
-        """This process keeps to its half until nobody computes any more."""
-        with self._lock:
-            self._users += 1
-            if self._users == 1:
-                _keep_to(self._rest)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if self._users == 0:
-                    _keep_to(self._all)
-
-
-def _keep_to(cores: Collection[int]) -> None:
-    """Every thread of this process; threads and processes that one starts do the same."""
-    done: set[str] = set()
-    while threads := {path.name for path in Path("/proc/self/task").iterdir()} - done:
-        for thread in threads:
-            put_on(int(thread), cores)
-        done |= threads
-
-
-def put_on(pid: int, cores: Collection[int] = CORES) -> None:
-    """Let a thread, or a process that has one only, use these cores, if the system allows it."""
-    with suppress(OSError):  # it has ended, or the cores were taken away
-        os.sched_setaffinity(pid, cores)
 
 
 class _SchedAttr(ctypes.Structure):
