@@ -30,6 +30,9 @@ _Time = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 _BOOT = re.compile(r"[0-9a-f]{16}")
 MAX_NODE_BYTES = 240
 """Percent-encoded: it names a folder of the landing zone."""
+TEAM = "team:"
+"""So an owner begins who is a team: nobody may write under such a name."""
+_POSING = f'"{TEAM}'.encode()
 _TRAILING = re.compile(r"trailing characters \(byte (\d+)\)")
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|[+-](\d\d):(\d\d))",
@@ -210,6 +213,8 @@ def _block(raws: Sequence[Any], rules: Rules) -> Batch:
         whole = whole.replace(b"\n", b" ").replace(b"\r", b" ")
         raws = _ARRAY.decode(whole)
     _check_sizes(whole, raws)
+    if _POSING in whole:
+        return _one_by_one(raws, rules, strict=True)
     try:
         events = _BLOCK.decode(whole)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -220,7 +225,8 @@ def _block(raws: Sequence[Any], rules: Rules) -> Batch:
 def _line_block(lines: Sequence[bytes], rules: Rules) -> Batch:
     whole = b"\n".join(lines)
     _check_sizes(whole, lines)
-    if all(line.startswith(b"{") and line.endswith((b"}", b"}\r")) for line in lines):
+    objects = all(line.startswith(b"{") and line.endswith((b"}", b"}\r")) for line in lines)
+    if objects and _POSING not in whole:
         try:
             events = _LINES.decode_lines(whole)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -302,7 +308,8 @@ def _checked(line: bytes, event: Usual, rules: Rules) -> tuple[bytes, bool]:
         line = _with(line, "ts", _stamp(rules.now))
     if reason := _reason(event.node, event.ts, rules):
         return _refused(line, reason), True
-    return line, event.ts is not None and _bad_time(event.ts, rules)
+    wrong = event.ts is not None and _bad_time(event.ts, rules)
+    return line, wrong or event.user.startswith(TEAM)
 
 
 def _wrong_node(node: str, rules: Rules) -> bool:
@@ -355,7 +362,7 @@ def _bad_time(at: dt.datetime | None, rules: Rules) -> bool:
 
 def _bad_values(event: Odd) -> bool:
     negative = any((getattr(event, name) or 0) < 0 for name in _COUNTS)
-    return negative or not 0 < event.weight <= 1e12
+    return negative or not 0 < event.weight <= 1e12 or event.user.startswith(TEAM)
 
 
 def parsed_time(text: str) -> dt.datetime | None:

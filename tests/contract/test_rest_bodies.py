@@ -133,6 +133,19 @@ def test_what_comes_under_keys_is_counted_once_and_nothing_is_missed(new_home):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("odd", [{}, {"unknown": 1}], ids=["usual", "odd"])
+def test_who_posts_as_a_team_is_told_of_the_quarantine(new_home, odd):
+    """As many as the ingest puts there; a path or a job of such a name is none."""
+    home = new_home()
+    batch = [EVENT, EVENT | {"user": "team:vision"}, EVENT | {"path": "team:x", "job": "team:y"}]
+    with InProcess({"": home.config}) as api:
+        answer = api.post("ingest", [event | odd for event in batch])
+        assert answer.json == {"accepted": 3, "quarantined": 1}
+    assert home.run("ingest").code == 0
+    (told,) = home.run("ledger", "--format", "csv").rows
+    assert (told["events"], told["quarantined"]) == ("2", "1")
+
+
 def test_a_deep_nest_is_refused_with_one_line(new_home):
     """An array as a whole; a line goes to the quarantine, and the lines beside it are counted."""
     home = new_home()
