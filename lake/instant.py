@@ -1,4 +1,4 @@
-"""The lake as it was at an instant, as tables of one SQL session: for lakes that fit in memory.
+"""The lake as it was at an instant, as tables of one SQL context: for lakes that fit in memory.
 
 What `lake.compute` does a span at a time for every result, here for one question, in a third of
 the time and without polars. Each table is made when a question first needs it, from those of the
@@ -64,8 +64,8 @@ class Instant(Query):
             "first_team": self._first_team, "again": self._again,
         }  # fmt: skip
 
-    def _session(self, tables: tuple[str, ...], *, latest: bool = False) -> QueryBuilder:
-        """The one session of all questions, with these tables in it."""
+    def _context(self, tables: tuple[str, ...], *, latest: bool = False) -> QueryBuilder:
+        """The one context of all questions, with these tables in it."""
         for name in tables:
             if name not in self._ready:
                 self._add(name, latest=latest)
@@ -104,7 +104,7 @@ class Instant(Query):
             "first_seen_at"
         )
         behind = listed(self._replayed())
-        self._session(("files", "file_changes") if behind else ("files",))
+        self._context(("files", "file_changes") if behind else ("files",))
         if not behind:
             return f"select {columns}, last_seen_at from files"
         told = f"backend in ({behind}) and snapshot_at <= {self._at}"
@@ -116,7 +116,7 @@ class Instant(Query):
 
     def _gone(self) -> str:
         """The last row of files that are not there any more."""
-        self._session(("living", "file_changes"))
+        self._context(("living", "file_changes"))
         told = f"snapshot_at <= {self._at} and change = 'removed'"
         return (
             f"select backend, path, file_id, owner from ({_newest(told)}) c "
@@ -141,12 +141,12 @@ class Instant(Query):
         """Accesses up to the instant of the landing days that hold later ones."""
         if self._late == NO_DAY:
             return unmade("access_daily")
-        self._session(("ledger", "access_daily", "events"))
+        self._context(("ledger", "access_daily", "events"))
         return f"select * from ({self._access(self._late)}) where \"user\" <> '' and backend <> ''"
 
     def _seen(self) -> str:
         """file_id, telemetry (the last access), writer: who wrote first, ties by name."""
-        self._session(("file_state", "again"))
+        self._context(("file_state", "again"))
         return (
             "select file_id, max(last_access_at) as telemetry, "
             "first_value(writer order by first_write_at, writer) "
@@ -160,7 +160,7 @@ class Instant(Query):
 
     def _touching(self) -> str:
         """file_id, user, day, bytes_read: as `lake.metrics.state.in_force` has them."""
-        self._session(("file_user", "again"))
+        self._context(("file_user", "again"))
         opened = self.rows(
             f"select distinct landing_day as d from file_user where landing_day <> '{BASE}'",
             ("file_user",),
@@ -176,7 +176,7 @@ class Instant(Query):
 
     def _acted(self) -> str:
         """What each user did in each first segment of paths of a backend."""
-        self._session(("activity", "again"))
+        self._context(("activity", "again"))
         sums = ", ".join(f"sum({name}) as {name}" for name in COUNTS)
         told = ", ".join((*COUNTS, "last_access_at"))
         return (
@@ -190,7 +190,7 @@ class Instant(Query):
 
     def _read(self) -> str:
         """file_id, user, read: what each user read of a file in the days that decide."""
-        self._session(("touching",))
+        self._context(("touching",))
         since = (self._as_of - READER_WINDOW).date().isoformat()
         return (
             'select file_id, "user", sum(bytes_read) as read from touching '
@@ -200,7 +200,7 @@ class Instant(Query):
 
     def _reading(self) -> str:
         """file_id, reader: `lake.metrics.ownership.dominant_reader`."""
-        self._session(("read", "file_reader"))
+        self._context(("read", "file_reader"))
         return (
             "with most as (select file_id, max(read) as read from read group by file_id), "
             'm as (select r.file_id, min(r."user") as "user", max(r.read) as read from read r '
@@ -217,7 +217,7 @@ class Instant(Query):
 
     def _owned(self, files: str) -> str:
         """The files of a table with telemetry, owner, owner_source and team."""
-        self._session((files, "seen", "reading", "first_team"))
+        self._context((files, "seen", "reading", "first_team"))
         ignored = listed(self._config.ownership.ignore_owners)
         counts = f"u.owner is not null{f' and u.owner not in ({ignored})' if ignored else ''}"
         return (
@@ -235,7 +235,7 @@ class Instant(Query):
 
     def _belonging(self) -> str:
         """file_id, team of every file that was ever listed up to the instant."""
-        self._session(("owned", "lost"))
+        self._context(("owned", "lost"))
         return "select file_id, team from owned union all select file_id, team from lost"
 
     def _by_rule(self) -> str:
@@ -253,7 +253,7 @@ class Instant(Query):
 
     def _stale_index(self) -> str:
         """Every living file, dated: `lake.metrics.stale`; `telemetry` beside its columns."""
-        self._session(("owned",))
+        self._context(("owned",))
         limit = f"last_seen_at + {SKEW}"
         return (
             "with t as (select *, "
@@ -275,7 +275,7 @@ class Instant(Query):
         told = f'{of}."{column}"'
         if not self._people:
             return told
-        self._session(("person",))
+        self._context(("person",))
         return f"coalesce((select max(p.canonical) from person p where p.name = {told}), {told})"
 
     def _person(self) -> str:

@@ -317,7 +317,7 @@ class Query:
 
     def rows(self, sql: str, tables: tuple[str, ...], *, latest: bool = False) -> list[Row]:
         """The rows of a query; columns ending in `_us` are instants, as texts without it."""
-        found = self._run(self._session(tables, latest=latest), sql)
+        found = self._run(self._context(tables, latest=latest), sql)
         names = [name.removesuffix("_us") for name in found.column_names]
         columns = [
             [instant_text(value) for value in values] if name.endswith("_us") else values
@@ -326,20 +326,20 @@ class Query:
         ]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
-    def _session(self, tables: tuple[str, ...], *, latest: bool) -> QueryBuilder:
-        """A session with these tables in it. Raises NoTableError."""
-        session = QueryBuilder()
+    def _context(self, tables: tuple[str, ...], *, latest: bool) -> QueryBuilder:
+        """A context with these tables in it. Raises NoTableError."""
+        context = QueryBuilder()
         for name in tables:
             handle = self._open(name, None if latest else self._versions.get(name))
             if handle is None:
                 raise NoTableError(name)
-            session.register(name, handle)
-        return session
+            context.register(name, handle)
+        return context
 
-    def _run(self, session: QueryBuilder, sql: str) -> Any:
+    def _run(self, context: QueryBuilder, sql: str) -> Any:
         """The Arrow table of a query. Raises NoTableError for a column that is not there yet."""
         try:
-            return session.execute(sql).read_all()
+            return context.execute(sql).read_all()
         except Exception as error:
             if NO_COLUMN in str(error):
                 raise NoTableError(first_line(error)) from error
