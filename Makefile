@@ -34,6 +34,7 @@ test-real: setup ## the backends' suite on Azurite and Ceph too (downloads both 
 	@unset $(FOREIGN); $(BIN)/pytest tests/unit/test_servers.py \
 		tests/integration/test_listing_objects.py tests/integration/test_stores.py \
 		tests/integration/test_sign_in.py tests/integration/test_crawl_faults.py \
+		tests/integration/test_lake_by_config.py \
 		tests/integration/test_mount_stores.py tests/integration/test_doctor.py \
 		tests/integration/test_crawl_killed.py tests/integration/test_hostile_paths.py $(PYTEST)
 

@@ -49,6 +49,7 @@ def api(home):
         yield found
 
 
+@pytest.mark.slow
 def test_what_lands_is_ingested_and_folded_by_the_workers(home, moto_server, bucket):
     """Two landing days are two tasks, each in a process of its own."""
     event = b'{"ts":"2026-%b-01T00:00:00Z","user":"ann","backend":"data","path":"a","op":"read"}'
