@@ -124,10 +124,6 @@ class Past(Instant):
             ]
         return found
 
-    def _stale_rows(self) -> list[Row]:
-        rows = self.stale(90, 0, "", 1000)
-        return [{n: v for n, v in row.items() if n != "coverage"} for row in rows]
-
     def _quota_rows(self) -> list[Row]:
         """Quotas as they are set now against what their teams owned then."""
         rows = self._control(

@@ -31,9 +31,11 @@ except WarpdriveError as error:
     sys.exit(f"error: {error}")
 """
 needs_mount = pytest.mark.skipif(
-    mount_problem() is not None, reason=f"no real mount here: {mount_problem()}"
+    mount_problem() is not None, reason=f"2026-11-26: no real mount here: {mount_problem()}"
 )
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="2026-11-26: becoming another user needs root"
+)
 
 
 class Mount:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from warpdrive_agent.capability import mount_problem
+from tests.integration.mounts import needs_mount
 
 WARPDRIVE = [sys.executable, "-m", "cli"]
 NO_FUSE = (
@@ -59,7 +59,7 @@ def _numbers(lines: list[str], name: str) -> list[str]:
 
 
 @pytest.mark.fuse
-@pytest.mark.skipif(mount_problem() is not None, reason=f"cannot mount: {mount_problem()}")
+@needs_mount
 def test_demo_passes_every_check_through_a_real_mount(tmp_path: Path, source: Path) -> None:
     """All checks pass, the index has the bytes that were written, and the reports are there."""
     lines = _demo(tmp_path, WARPDRIVE, source)
@@ -98,7 +98,7 @@ def test_demo_refuses_a_folder_that_is_not_its_own(tmp_path: Path, source: Path)
 
 
 @pytest.mark.fuse
-@pytest.mark.skipif(mount_problem() is not None, reason=f"cannot mount: {mount_problem()}")
+@needs_mount
 def test_ctrl_c_leaves_no_mount_and_no_process(tmp_path: Path, source: Path) -> None:
     """An interrupted demo says so in a line, and what it started is gone."""
     demo = subprocess.Popen(

@@ -293,7 +293,10 @@ def test_duckdb_finds_the_same(told):
 def as_sql(config, as_of):
     """Every document of an as-of by SQL, without polars, is the one of the metrics' own code."""
     past = Past(config, as_of, {})
-    for name, rows in Ask(config, as_of, {}).documents().items():
+    documents = Ask(config, as_of, {}).documents()
+    default = [row | {"coverage": None} for row in documents.pop("stale")]
+    assert [row | {"coverage": None} for row in past.stale(90, 0, "", 1000)] == default
+    for name, rows in documents.items():
         assert past.document(name) == rows, name
 
 

@@ -10,7 +10,7 @@ UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "warpdrive-agent.servi
 
 
 @pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+    shutil.which("systemd-analyze") is None, reason="2026-11-26: systemd-analyze is not installed"
 )
 def test_systemd_takes_the_unit():
     done = subprocess.run(
